@@ -1,0 +1,1 @@
+"""The browser on one side, the services on the other."""

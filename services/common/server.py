@@ -1,0 +1,133 @@
+"""A gRPC server as every process here runs it: health that is true, reflection, statuses, sessions, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from services.common.errors import NotReadyError
+from services.common.log import get_logger
+from services.common.settings import ServerSettings
+from services.common.status import ErrorStatusInterceptor, abort
+
+# One message may hold a recording or portrait at its limit (64 MiB) and what surrounds it.
+MAX_MESSAGE_BYTES = 66 * 1024 * 1024
+SESSION_ID_KEY = "x-session-id"
+TRACE_KEY = "traceparent"
+_OPTIONS = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # A second server on the same port is a mistake and fails at start, instead of taking every other call.
+    ("grpc.so_reuseport", 0),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+]
+_ALWAYS_SERVED = ("/grpc.health.", "/grpc.reflection.")
+log = get_logger(__name__)
+
+
+class _ReadinessInterceptor(grpc.aio.ServerInterceptor):
+    """Refuses calls while the engine loads or the server drains, and binds the caller's session to the log."""
+
+    def __init__(self) -> None:
+        self.not_ready_because: str | None = "the engine is loading; try again in a few seconds"
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        if handler_call_details.method.startswith(_ALWAYS_SERVED):
+            return await continuation(handler_call_details)
+        if self.not_ready_because is not None:
+            error = NotReadyError(self.not_ready_because)
+
+            async def refuse(_: Any, context: Any) -> None:
+                await abort(context, error)
+
+            # Streaming on both sides refuses at once, whatever the caller meant to send.
+            return grpc.stream_stream_rpc_method_handler(refuse)
+        metadata = dict(handler_call_details.invocation_metadata or ())
+        structlog.contextvars.bind_contextvars(
+            **{
+                name: metadata[key]
+                for name, key in (("session_id", SESSION_ID_KEY), ("traceparent", TRACE_KEY))
+                if key in metadata
+            }
+        )
+        return await continuation(handler_call_details)
+
+
+class Server:
+    """One process's gRPC server.
+
+    It answers health and reflection from the start; `ready` opens it for everything else once the engine has
+    answered a warm-up request.
+    """
+
+    def __init__(self, settings: ServerSettings, service_names: Sequence[str]) -> None:
+        """Args: service_names: full protobuf names, for health and reflection."""
+        self._settings = settings
+        self._readiness = _ReadinessInterceptor()
+        self._service_names = service_names
+        self.grpc = grpc.aio.server(interceptors=[self._readiness, ErrorStatusInterceptor()], options=_OPTIONS)
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
+        names = [*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        reflection.enable_server_reflection(names, self.grpc)
+        self.port = 0
+
+    async def _set(self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
+        for name in ("", *self._service_names):
+            await self._health.set(name, status)
+
+    async def start(self) -> None:
+        """Listen. Raises: RuntimeError if the port is taken."""
+        await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self.port = self.grpc.add_insecure_port(f"{self._settings.host}:{self._settings.port}")
+        await self.grpc.start()
+        log.info("server_listening", port=self.port)
+
+    async def ready(self) -> None:
+        """Open for calls: the engine has answered a warm-up request."""
+        self._readiness.not_ready_because = None
+        await self._set(health_pb2.HealthCheckResponse.SERVING)
+        log.info("server_ready", port=self.port)
+
+    async def stop(self) -> None:
+        """Refuse new calls, give balancers time to hear it, let running calls end within the grace."""
+        self._readiness.not_ready_because = "the server is stopping; another replica may serve"
+        await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(self._settings.drain.announce_s)
+        await self.grpc.stop(self._settings.drain.grace_s)
+        log.info("server_stopped")
+
+
+@contextlib.asynccontextmanager
+async def running(settings: ServerSettings, service_names: Sequence[str]) -> AsyncIterator[Server]:
+    """A listening server that is not ready yet; stopped with drain on the way out."""
+    server = Server(settings, service_names)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+async def stop_requested() -> None:
+    """Return at the first SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()

