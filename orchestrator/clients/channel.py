@@ -1,0 +1,45 @@
+"""How the orchestrator reaches a service: channel options, session metadata, and errors in the domain's words."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import grpc
+
+from services.common.errors import NotReadyError
+from services.common.server import MAX_MESSAGE_BYTES, SESSION_ID_KEY
+from services.common.status import error_of
+
+_OPTIONS = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 3_000),
+    # A service that comes back is found within a second, not after gRPC's two minutes.
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    # A frame of 400 KB crosses loopback in one window.
+    ("grpc.http2.lookahead_bytes", 1024 * 1024),
+]
+
+
+def open_channel(address: str) -> grpc.aio.Channel:
+    """A channel to `host:port`; connects when it is first used."""
+    return grpc.aio.insecure_channel(address, options=_OPTIONS)
+
+
+def session_metadata(session_id: str) -> tuple[tuple[str, str], ...]:
+    """What every call of a conversation carries."""
+    return ((SESSION_ID_KEY, session_id),)
+
+
+@contextlib.contextmanager
+def domain_errors() -> Iterator[None]:
+    """Raise gRPC failures as the domain's errors. A call that was used after its end counts as not ready."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as failed:
+        raise error_of(failed) from failed
+    except grpc.aio.UsageError as ended:
+        raise NotReadyError("the stream has ended") from ended

@@ -1,0 +1,67 @@
+"""Client of the speech-to-text service: one stream hears one conversation."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import grpc
+from avatar.media.v1 import media_pb2
+from avatar.stt.v1 import stt_pb2, stt_pb2_grpc
+
+from orchestrator.clients.channel import domain_errors, session_metadata
+from orchestrator.microphone import RECOGNISER_RATE_HZ
+
+Request = stt_pb2.StreamingRecognizeRequest
+Response = stt_pb2.StreamingRecognizeResponse
+
+
+class Listening:
+    """One open stream. Every method raises AvatarError once the stream is gone."""
+
+    def __init__(self, call: grpc.aio.StreamStreamCall[Request, Response]) -> None:
+        self._call = call
+        # gRPC allows one write at a time.
+        self._writing = asyncio.Lock()
+
+    async def _write(self, request: Request) -> None:
+        with domain_errors():
+            async with self._writing:
+                await self._call.write(request)
+
+    async def send_audio(self, pcm: bytes) -> None:
+        """Args: pcm: LINEAR16 at 16 kHz, mono."""
+        await self._write(Request(audio=pcm))
+
+    async def set_assistant_speaking(self, *, speaking: bool) -> None:
+        """Tell whether the avatar is being heard."""
+        await self._write(Request(assistant_state=Request.AssistantState(speaking=speaking)))
+
+    async def responses(self) -> AsyncIterator[Response]:
+        """Results and turn events, until the stream ends."""
+        with domain_errors():
+            while (response := await self._call.read()) is not grpc.aio.EOF:
+                assert isinstance(response, Response)
+                yield response
+
+
+@contextlib.asynccontextmanager
+async def listening(channel: grpc.aio.Channel, session_id: str, language_code: str) -> AsyncIterator[Listening]:
+    """Open a stream; it has been accepted when the body runs. Raises: AvatarError."""
+    config = stt_pb2.StreamingRecognitionConfig(
+        recognition=stt_pb2.RecognitionConfig(language_code=language_code),
+        audio_format=media_pb2.AudioFormat(
+            encoding=media_pb2.AUDIO_ENCODING_LINEAR16, sample_rate_hertz=RECOGNISER_RATE_HZ, channel_count=1
+        ),
+        interim_results=True,
+    )
+    stub = stt_pb2_grpc.SpeechToTextServiceStub(channel)
+    call = stub.StreamingRecognize(metadata=session_metadata(session_id))
+    try:
+        with domain_errors():
+            await call.write(Request(config=config))
+            await call.read()
+        yield Listening(call)
+    finally:
+        call.cancel()

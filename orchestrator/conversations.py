@@ -1,0 +1,61 @@
+"""Every conversation of this process: those that run, and the last ones that ended."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+
+import structlog
+
+from orchestrator.replies import replier_named
+from orchestrator.session import Channels, Session, SessionConfig
+from services.common.errors import NotFoundError, OverloadedError
+
+
+class Conversations:
+    """Starts conversations up to a limit and finds them by name."""
+
+    def __init__(self, channels: Channels, max_running: int, kept: int) -> None:
+        """Args: kept: how many ended conversations are remembered."""
+        self._channels = channels
+        self._max_running = max_running
+        self._kept = kept
+        self._running: dict[str, Session] = {}
+        self._ended: OrderedDict[str, Session] = OrderedDict()
+        self._draining = False
+
+    def drain(self) -> None:
+        """Start no more."""
+        self._draining = True
+
+    @contextlib.asynccontextmanager
+    async def conversation(self, config: SessionConfig) -> AsyncIterator[Session]:
+        """A conversation that is remembered when the body ends. Raises: OverloadedError at the limit."""
+        if self._draining or len(self._running) >= self._max_running:
+            raise OverloadedError(
+                f"{self._max_running} conversations run already; try again when one has ended",
+                limit=f"max_streams={self._max_running}",
+                retry_after_s=10.0,
+            )
+        session = Session(config, self._channels, replier_named(config.reply, config.language_code))
+        self._running[session.name] = session
+        try:
+            with structlog.contextvars.bound_contextvars(session_id=session.session_id):
+                yield session
+        finally:
+            del self._running[session.name]
+            self._ended[session.name] = session
+            while len(self._ended) > self._kept:
+                self._ended.popitem(last=False)
+
+    def get(self, name: str) -> Session:
+        """Raises: NotFoundError if no conversation of that name runs or is remembered."""
+        session = self._running.get(name) or self._ended.get(name)
+        if session is None:
+            raise NotFoundError(f"there is no conversation {name!r}; list them to see which there are")
+        return session
+
+    def all(self) -> list[Session]:
+        """The newest first."""
+        return [*reversed(self._running.values()), *reversed(self._ended.values())]

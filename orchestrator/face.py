@@ -1,0 +1,121 @@
+"""What the conversation shows: a picture for each video slot, drawn for what is heard in it."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+import grpc
+from avatar.media.v1.media_pb2 import VisemeTiming
+from avatar.render.v1 import render_pb2
+
+from orchestrator.availability import Availability, keep_serving
+from orchestrator.clients.render import Drawing, avatar_exists, drawing
+from orchestrator.media_clock import MediaClock
+from orchestrator.playout import Playout
+from orchestrator.tracks import Picture
+from services.common.errors import AvatarError, InvalidRequestError
+
+# A frame is asked for this long before it is shown: drawing takes 5 to 10 ms, the way there and back 2.
+LEAD_S = 0.03
+_REMEMBERED_STOPS = 16
+
+
+class Face:
+    """One conversation's render stream, reopened when it is lost; meanwhile the last picture stands still."""
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        session_id: str,
+        avatar: str,
+        frame_rate_hz: int,
+        clock: MediaClock,
+        playout: Playout,
+        availability: Availability,
+        show: Callable[[Picture], None],
+    ) -> None:
+        self._channel = channel
+        self._session_id = session_id
+        self.avatar = avatar
+        self._frame_rate_hz = frame_rate_hz
+        self._clock = clock
+        self._playout = playout
+        self._availability = availability
+        self._show = show
+        self._drawing: Drawing | None = None
+        self._stopped: deque[str] = deque(maxlen=_REMEMBERED_STOPS)
+        self._to_interrupt: deque[str] = deque(maxlen=_REMEMBERED_STOPS)
+        self._expression: tuple[render_pb2.ExpressionKind.ValueType, float] | None = None
+        # Slots that passed without a picture, because drawing took too long.
+        self.skipped_slots = 0
+
+    async def run(self) -> None:
+        """Draw until cancelled."""
+        await keep_serving(self._attempt, self._availability)
+
+    async def _attempt(self) -> None:
+        async with drawing(self._channel, self._session_id, self.avatar, self._frame_rate_hz) as stream:
+            self._availability.came()
+            self._drawing = stream
+            try:
+                if self._expression is not None:
+                    await stream.set_expression(*self._expression)
+                await self._draw_slots(stream)
+            finally:
+                self._drawing = None
+
+    async def _draw_slots(self, stream: Drawing) -> None:
+        slot_s = 1 / self._frame_rate_hz
+        slot = math.ceil((self._clock.media_s + LEAD_S) / slot_s)
+        while True:
+            await self._clock.sleep_until(slot * slot_s - LEAD_S)
+            while self._to_interrupt:
+                await stream.interrupt(self._to_interrupt.popleft())
+            frame = await stream.draw(slot, slot * slot_s, self._playout.place_at(slot * slot_s))
+            self._show(Picture(frame.data, stream.size, slot * slot_s, frame.utterance_id))
+            following = max(slot + 1, math.ceil(self._clock.media_s / slot_s))
+            self.skipped_slots += following - slot - 1
+            slot = following
+
+    def may_show(self, picture: Picture) -> bool:
+        """False for a picture of an utterance that was stopped after it was drawn."""
+        return picture.utterance_id not in self._stopped
+
+    def stop(self, utterance_id: str) -> None:
+        """From now on nothing of the utterance is shown, and the mouth shuts."""
+        self._stopped.append(utterance_id)
+        self._to_interrupt.append(utterance_id)
+
+    async def add_visemes(self, utterance_id: str, visemes: Sequence[VisemeTiming]) -> None:
+        """Tell mouth shapes; without a face they are not missed."""
+        await self._tell(lambda stream: stream.add_visemes(utterance_id, visemes))
+
+    async def set_expression(self, name: str, intensity: float) -> None:
+        """Change the expression. Raises: InvalidRequestError if there is none of that name, or no such intensity."""
+        kinds = render_pb2.ExpressionKind.DESCRIPTOR.values_by_name
+        value = kinds.get(f"EXPRESSION_KIND_{name.upper()}")
+        if value is None or value.number == render_pb2.EXPRESSION_KIND_UNSPECIFIED:
+            known = ", ".join(kind.removeprefix("EXPRESSION_KIND_").lower() for kind in list(kinds)[1:])
+            raise InvalidRequestError(f"there is no expression {name!r}; there are {known}")
+        if not 0 <= intensity <= 1:
+            raise InvalidRequestError(f"the intensity of an expression is 0 to 1, not {intensity}")
+        kind = render_pb2.ExpressionKind.Value(value.name)
+        self._expression = (kind, intensity)
+        await self._tell(lambda stream: stream.set_expression(kind, intensity))
+
+    async def switch(self, avatar: str) -> None:
+        """Show another face. Raises: NotFoundError if there is none of that name."""
+        await avatar_exists(self._channel, avatar)
+        self.avatar = avatar
+        await self._tell(lambda stream: stream.switch_avatar(avatar))
+
+    async def _tell(self, say: Callable[[Drawing], Awaitable[None]]) -> None:
+        if self._drawing is None:
+            return
+        try:
+            await say(self._drawing)
+        except AvatarError as error:
+            # The drawing loop meets the same error and opens the stream again.
+            self._availability.went(error)

@@ -1,0 +1,158 @@
+"""One browser's WebRTC connection: offer and answer, the microphone, the two tracks, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from aiortc.sdp import candidate_from_sdp
+
+from orchestrator import aiortc_adapter
+from orchestrator.media_clock import MediaClock
+from orchestrator.microphone import MicrophoneResampler
+from orchestrator.playout import Tick
+from orchestrator.tracks import Encoded, FaceTrack, Picture, SpeechTrack
+from orchestrator.video_encoder import VIDEO_CLOCK_HZ, VideoEncoder
+from services.common.errors import InvalidRequestError
+from services.common.log import get_logger
+
+# A receiver that loses much asks often; more key frames than this would only fill its way.
+_MIN_KEY_FRAME_INTERVAL_S = 0.5
+log = get_logger(__name__)
+
+
+class Peer:
+    """A connection that receives one microphone and sends one voice and one face."""
+
+    def __init__(
+        self,
+        clock: MediaClock,
+        pull: Callable[[int], Tick],
+        on_microphone: Callable[[bytes], None],
+        *,
+        preset: str,
+        frame_rate_hz: int,
+    ) -> None:
+        """Args: on_microphone: takes LINEAR16 at 16 kHz; preset: of the encoder, as measured at the start."""
+        self._clock = clock
+        self._on_microphone = on_microphone
+        self._preset = preset
+        self._frame_rate_hz = frame_rate_hz
+        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self._microphone: asyncio.Task[None] | None = None
+        self._encoder: VideoEncoder | None = None
+        self._encoder_thread = ThreadPoolExecutor(1, thread_name_prefix="video-encoder")
+        self._video_sender: RTCRtpSender | None = None
+        self._sends_h264 = False
+        self._last_key_frame_s = -_MIN_KEY_FRAME_INTERVAL_S
+        self._key_frame_wanted = True
+        self.speech = SpeechTrack(clock, pull)
+        self.face = FaceTrack(clock, self._encode)
+        # Set once media can flow, and once it never will again.
+        self.connected = asyncio.Event()
+        self.closed = asyncio.Event()
+        self._connection.on("track", self._on_track)
+        self._connection.on("connectionstatechange", self._on_state)
+
+    @property
+    def has_video(self) -> bool:
+        """Whether the browser asked for the face; legacy clients may offer sound alone."""
+        return self._video_sender is not None
+
+    async def answer(self, sdp: str) -> str:
+        """Answer an offer. Returns: SDP with every candidate. Raises: InvalidRequestError if it is no offer."""
+        try:
+            await self._connection.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
+        except Exception as bad:
+            # aiortc's parser raises whatever its line of text made it stumble over.
+            raise InvalidRequestError(f"the offer is not SDP that can be answered: {bad}") from bad
+        for transceiver in self._connection.getTransceivers():
+            if transceiver.kind == "audio" and transceiver.sender.track is None:
+                transceiver.sender.replaceTrack(self.speech)
+                transceiver.direction = "sendrecv"
+                aiortc_adapter.use_prompt_microphone(transceiver.receiver)
+            elif transceiver.kind == "video" and transceiver.sender.track is None:
+                transceiver.sender.replaceTrack(self.face)
+                transceiver.direction = "sendonly"
+                self._video_sender = transceiver.sender
+        answer = await self._connection.createAnswer()
+        await self._connection.setLocalDescription(answer)
+        for transceiver in self._connection.getTransceivers():
+            if transceiver.kind == "video":
+                self._sends_h264 = aiortc_adapter.sends_h264(transceiver)
+        return str(self._connection.localDescription.sdp)
+
+    async def add_candidate(self, data: dict[str, Any]) -> None:
+        """Add one of the browser's candidates; an empty one ends them. Raises: InvalidRequestError."""
+        line = str(data.get("candidate") or "")
+        if not line:
+            return
+        try:
+            candidate = candidate_from_sdp(line.removeprefix("candidate:"))
+        except (ValueError, AssertionError, IndexError) as bad:
+            raise InvalidRequestError(f"this is no ICE candidate: {line[:100]!r}") from bad
+        candidate.sdpMid = data.get("sdpMid")
+        candidate.sdpMLineIndex = data.get("sdpMLineIndex")
+        await self._connection.addIceCandidate(candidate)
+
+    async def close(self) -> None:
+        """End the connection and everything it started."""
+        self.closed.set()
+        self.speech.stop()
+        self.face.stop()
+        await self._connection.close()
+        if self._microphone:
+            self._microphone.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._microphone
+        self._encoder_thread.shutdown(wait=False)
+
+    def _on_state(self) -> None:
+        state = self._connection.connectionState
+        log.info("peer_state", state=state)
+        if state == "connected":
+            self.connected.set()
+        elif state in ("failed", "closed"):
+            self.closed.set()
+
+    def _on_track(self, track: MediaStreamTrack) -> None:
+        if track.kind == "audio" and self._microphone is None:
+            self._microphone = asyncio.create_task(self._listen(track))
+
+    async def _listen(self, track: MediaStreamTrack) -> None:
+        resampler = MicrophoneResampler()
+        with contextlib.suppress(MediaStreamError):
+            while True:
+                frame = await track.recv()
+                assert isinstance(frame, av.AudioFrame)
+                self._on_microphone(resampler.push(frame))
+
+    async def _encode(self, picture: Picture, pts: int) -> Encoded:
+        if not self._sends_h264:
+            # aiortc encodes VP8 itself.
+            planes = np.frombuffer(picture.i420, np.uint8).reshape(picture.size * 3 // 2, picture.size)
+            frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+            frame.pts, frame.time_base = pts, Fraction(1, VIDEO_CLOCK_HZ)
+            return frame
+        assert self._video_sender is not None
+        if self._encoder is None:
+            self._encoder = VideoEncoder(picture.size, self._frame_rate_hz, self._preset)
+        elif (bitrate := aiortc_adapter.estimated_bitrate(self._video_sender)) is not None:
+            self._encoder.set_bitrate(bitrate)
+        self._key_frame_wanted |= aiortc_adapter.take_key_frame_request(self._video_sender)
+        key_frame = self._key_frame_wanted and picture.due_s - self._last_key_frame_s >= _MIN_KEY_FRAME_INTERVAL_S
+        if key_frame:
+            self._key_frame_wanted, self._last_key_frame_s = False, picture.due_s
+        loop = asyncio.get_running_loop()
+        encoder = self._encoder
+        return await loop.run_in_executor(
+            self._encoder_thread, lambda: encoder.encode(picture.i420, pts, key_frame=key_frame)
+        )

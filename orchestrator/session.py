@@ -1,0 +1,419 @@
+"""One conversation: hears, takes turns, answers and shows; owns every task that it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import assert_never
+
+import grpc
+from avatar.conversation.v1 import conversation_pb2 as pb
+from avatar.stt.v1.stt_pb2 import RecognitionResult, StreamingRecognizeResponse, TurnEvent
+
+from orchestrator.availability import Availability
+from orchestrator.clients.tts import Voice
+from orchestrator.ear import Ear, event_offset_s
+from orchestrator.events import Events
+from orchestrator.face import Face
+from orchestrator.media_clock import MediaClock
+from orchestrator.peer import Peer
+from orchestrator.playout import Playout
+from orchestrator.replies import Piece, Replier
+from orchestrator.settings import ReplyName
+from orchestrator.tracks import Picture
+from orchestrator.turn import (
+    Action,
+    Answer,
+    AvatarEnded,
+    AvatarStarted,
+    Backchannel,
+    BargeIn,
+    Duck,
+    EndOfTurn,
+    Event,
+    Restore,
+    SpeechStarted,
+    State,
+    Stop,
+    StopAsked,
+    TurnMachine,
+    Typed,
+)
+from orchestrator.turn_report import TurnReport
+from orchestrator.voice import Speaker, Utterance
+from services.common.errors import InvalidRequestError, ProtocolError
+from services.common.log import get_logger
+from services.common.timing import duration_of_s
+
+MAX_TEXT_CHARACTERS = 20_000
+_MAX_ID_CHARACTERS = 128
+_STATES = {
+    State.LISTENING: pb.TURN_STATE_LISTENING,
+    State.USER_SPEAKING: pb.TURN_STATE_USER_SPEAKING,
+    State.THINKING: pb.TURN_STATE_THINKING,
+    State.AVATAR_SPEAKING: pb.TURN_STATE_AVATAR_SPEAKING,
+    State.DUCKED: pb.TURN_STATE_DUCKED,
+}
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfig:
+    """What a conversation is made of."""
+
+    avatar: str
+    voice: str
+    language_code: str
+    reply: ReplyName
+    frame_rate_hz: int
+    # Of the video encoder, as measured at the start.
+    preset: str
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """Ways to the services, shared by every conversation."""
+
+    stt: grpc.aio.Channel
+    tts: grpc.aio.Channel
+    render: grpc.aio.Channel
+
+
+class Session:
+    """A conversation from its first message to its last."""
+
+    def __init__(self, config: SessionConfig, channels: Channels, replier: Replier) -> None:
+        self.session_id = uuid.uuid4().hex
+        self.name = f"conversations/{self.session_id}"
+        self.config = config
+        self.events = Events()
+        self.transcript: list[pb.TranscriptItem] = []
+        self._created = datetime.now(UTC)
+        self._ended: datetime | None = None
+        self._replier = replier
+        self._clock = MediaClock()
+        self._playout = Playout()
+        self._turn = TurnMachine()
+        self._face = Face(
+            channels.render,
+            self.session_id,
+            config.avatar,
+            config.frame_rate_hz,
+            self._clock,
+            self._playout,
+            self._availability("render", "The face is away for a moment; the picture stands still."),
+            self._show,
+        )
+        self._speaker = Speaker(
+            channels.tts,
+            self.session_id,
+            Voice(config.voice, config.language_code),
+            self._clock,
+            self._playout,
+            self._face,
+            self._availability("tts", "The voice is away for a moment; answers are shown as text."),
+        )
+        self._speaker.on_started = self._avatar_started
+        self._speaker.on_words = self._avatar_words
+        self._speaker.on_ended = self._avatar_ended
+        self._ear = Ear(
+            channels.stt,
+            self.session_id,
+            config.language_code,
+            self._clock,
+            self._availability("stt", "I cannot hear you just now; please type."),
+            self._heard,
+        )
+        self.peer = Peer(
+            self._clock,
+            self._speaker.pull,
+            self._ear.hear,
+            preset=config.preset,
+            frame_rate_hz=config.frame_rate_hz,
+        )
+        self.peer.face.may_show = self._face.may_show
+        self.peer.face.on_sent = self._picture_sent
+        # The person's turn so far: finals, where speech began and where it last ended, on the media clock.
+        self._finals: list[str] = []
+        self._turn_id = uuid.uuid4().hex
+        self._speech_start_s: float | None = None
+        self._speech_end_s = 0.0
+        self._final_s: float | None = None
+        self._captioned = ""
+        self._seen_utterances: dict[str, None] = {}
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Converse until cancelled or until the connection is closed for good."""
+        log.info("session_started", conversation=self.name, reply=self.config.reply)
+        reason = "The conversation was closed."
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [
+                    tasks.create_task(part) for part in (self._ear.run(), self._speaker.run(), self._show_face())
+                ]
+                tasks.create_task(self._greet())
+                await self.peer.closed.wait()
+                reason = "The connection to the browser was lost."
+                for task in running:
+                    task.cancel()
+        finally:
+            self._speaker.stop()
+            await self.peer.close()
+            self._ended = datetime.now(UTC)
+            self._publish(pb.ConversationEvent(ended=pb.ConversationEvent.Ended(reason=reason)))
+            log.info(
+                "session_ended",
+                conversation=self.name,
+                skipped_slots=self._face.skipped_slots,
+                gap_ticks=self._playout.gap_ticks,
+                skipped_ticks=self.peer.speech.skipped_ticks,
+                dropped_chunks=self._ear.dropped_chunks,
+            )
+
+    async def _show_face(self) -> None:
+        await self.peer.connected.wait()
+        if self.peer.has_video:
+            await self._face.run()
+
+    async def _greet(self) -> None:
+        greeting = self._replier.greeting()
+        if greeting is None:
+            return
+        opened, closed = (asyncio.ensure_future(event.wait()) for event in (self.peer.connected, self.peer.closed))
+        try:
+            await asyncio.wait([opened, closed], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            opened.cancel()
+            closed.cancel()
+        if self.peer.connected.is_set() and self._turn.state is State.LISTENING:
+            self._speaker.say(Utterance(uuid.uuid4().hex, greeting))
+
+    # --- what others ask for ------------------------------------------------------------------------------------
+
+    def type(self, text: str) -> None:
+        """The person typed a turn. Raises: InvalidRequestError if it is empty or too long."""
+        text = _checked(text)
+        self._speech_end_s, self._final_s = self._clock.media_s, None
+        self._add_user_turn(text)
+        self._apply(Typed(text))
+
+    def say(self, text: str, utterance_id: str, expression: str) -> str:
+        """Make the avatar say a text, after what it says now. Returns: the utterance's id.
+
+        Raises: InvalidRequestError on a text or id that is empty or too long; ProtocolError once the conversation
+        is over; OverloadedError when too much waits already.
+        """
+        text = _checked(text)
+        if len(utterance_id) > _MAX_ID_CHARACTERS:
+            raise InvalidRequestError(f"utterance_id has at most {_MAX_ID_CHARACTERS} characters")
+        if self._ended is not None:
+            raise ProtocolError(f"{self.name} is over; start another conversation")
+        utterance_id = utterance_id or uuid.uuid4().hex
+        if utterance_id not in self._seen_utterances:
+            self._speaker.say(Utterance(utterance_id, _one(Piece(text, expression)), self._report()))
+            self._seen_utterances[utterance_id] = None
+        return utterance_id
+
+    async def interrupt(self) -> Utterance | None:
+        """Stop what the avatar says. Returns: what was stopped, once nothing of it follows."""
+        current = self._speaker.current
+        self._apply(StopAsked())
+        if current is None or not current.stopped:
+            return None
+        await current.ended.wait()
+        return current
+
+    async def set_expression(self, kind: str, intensity: float) -> None:
+        """Change the face's expression. Raises: InvalidRequestError."""
+        await self._face.set_expression(kind, intensity)
+
+    async def switch_avatar(self, avatar: str) -> None:
+        """Show another face. Raises: NotFoundError."""
+        await self._face.switch(avatar)
+
+    def message(self, *, with_transcript: bool) -> pb.Conversation:
+        """The conversation as it is now."""
+        message = pb.Conversation(
+            name=self.name,
+            avatar=self._face.avatar,
+            voice=self.config.voice,
+            language_code=self.config.language_code,
+            reply=self.config.reply,
+            turn_state=_STATES[self._turn.state],
+            transcript=self.transcript if with_transcript else None,
+        )
+        message.create_time.FromDatetime(self._created)
+        if self._ended is not None:
+            message.end_time.FromDatetime(self._ended)
+        return message
+
+    # --- turns --------------------------------------------------------------------------------------------------
+
+    def _apply(self, event: Event) -> None:
+        before = self._turn.state
+        for action in self._turn.on(event):
+            self._do(action)
+        if self._turn.state is not before:
+            changed = pb.ConversationEvent.TurnChanged(state=_STATES[self._turn.state])
+            self._publish(pb.ConversationEvent(turn_changed=changed))
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Duck():
+                self._playout.duck(ducked=True)
+            case Restore():
+                self._playout.duck(ducked=False)
+            case Stop():
+                self._speaker.stop()
+            case Answer(text):
+                pieces = self._replier.answer(text)
+                if pieces is not None:
+                    self._speaker.say(Utterance(uuid.uuid4().hex, pieces, self._report()))
+            case _:
+                assert_never(action)
+
+    def _report(self) -> TurnReport:
+        report = TurnReport(self._speech_end_s)
+        if self._speech_end_s:
+            report.note("end_of_turn", self._clock.media_s)
+            if self._final_s is not None:
+                report.note("transcript", self._final_s)
+        return report
+
+    # --- what is heard of the person ----------------------------------------------------------------------------
+
+    def _heard(self, response: StreamingRecognizeResponse) -> None:
+        match response.WhichOneof("response"):
+            case "result":
+                self._heard_words(response.result)
+            case "turn_event":
+                self._heard_turn(response)
+            case "warning":
+                log.warning("recogniser_warned", message=response.warning.message)
+
+    def _heard_words(self, result: RecognitionResult) -> None:
+        if result.is_final:
+            self._finals.append(result.transcript)
+            self._final_s = self._clock.media_s
+        words = " ".join([*self._finals, *([] if result.is_final else [result.transcript])])
+        self._caption(pb.SPEAKER_USER, self._turn_id, words, is_final=False)
+
+    def _heard_turn(self, response: StreamingRecognizeResponse) -> None:
+        at_s = self._ear.media_s(event_offset_s(response))
+        match response.turn_event.kind:
+            case TurnEvent.KIND_SPEECH_STARTED:
+                if self._speech_start_s is None:
+                    self._speech_start_s = at_s
+                self._apply(SpeechStarted())
+            case TurnEvent.KIND_SPEECH_ENDED:
+                self._speech_end_s = at_s
+            case TurnEvent.KIND_BACKCHANNEL:
+                self._apply(Backchannel())
+            case TurnEvent.KIND_BARGE_IN:
+                self._apply(BargeIn())
+            case TurnEvent.KIND_END_OF_TURN:
+                text = " ".join(self._finals)
+                if text:
+                    self._add_user_turn(text)
+                self._finals = []
+                self._speech_start_s = None
+                self._turn_id = uuid.uuid4().hex
+                self._apply(EndOfTurn(text))
+
+    def _add_user_turn(self, text: str) -> None:
+        start_s = self._speech_start_s if self._speech_start_s is not None else self._speech_end_s
+        self._caption(pb.SPEAKER_USER, self._turn_id, text, is_final=True)
+        self.transcript.append(
+            pb.TranscriptItem(
+                speaker=pb.SPEAKER_USER,
+                utterance_id=self._turn_id,
+                text=text,
+                start_offset=duration_of_s(max(0.0, start_s)),
+                heard_duration=duration_of_s(max(0.0, self._speech_end_s - start_s)),
+            )
+        )
+        self._turn_id = uuid.uuid4().hex
+
+    # --- what is heard of the avatar ----------------------------------------------------------------------------
+
+    def _avatar_started(self, utterance: Utterance) -> None:
+        self._captioned = ""
+        started = pb.ConversationEvent.UtteranceStarted(utterance_id=utterance.utterance_id, text=utterance.spoken.text)
+        self._publish(pb.ConversationEvent(utterance_started=started))
+        self._ear.set_assistant_speaking(speaking=True)
+        self._apply(AvatarStarted())
+
+    def _avatar_words(self, utterance: Utterance) -> None:
+        text = utterance.spoken.heard(utterance.heard_s)
+        if text != self._captioned:
+            self._captioned = text
+            self._caption(pb.SPEAKER_AVATAR, utterance.utterance_id, text, is_final=False)
+
+    def _avatar_ended(self, utterance: Utterance) -> None:
+        shown_only = utterance.heard_s == float("inf")
+        heard_s = 0.0 if shown_only else utterance.heard_s
+        text = utterance.spoken.heard(utterance.heard_s, whole=not utterance.stopped)
+        if text:
+            self._caption(pb.SPEAKER_AVATAR, utterance.utterance_id, text, is_final=True)
+            self.transcript.append(
+                pb.TranscriptItem(
+                    speaker=pb.SPEAKER_AVATAR,
+                    utterance_id=utterance.utterance_id,
+                    text=text,
+                    interrupted=utterance.stopped,
+                    start_offset=duration_of_s(max(0.0, self._clock.media_s - heard_s)),
+                    heard_duration=duration_of_s(heard_s),
+                )
+            )
+        ended = pb.ConversationEvent.UtteranceEnded(
+            utterance_id=utterance.utterance_id,
+            heard_text=text,
+            interrupted=utterance.stopped,
+            heard_duration=duration_of_s(heard_s),
+        )
+        self._publish(pb.ConversationEvent(utterance_ended=ended))
+        if utterance.report is not None and utterance.begun:
+            self._publish(pb.ConversationEvent(turn_report=utterance.report.message(utterance.utterance_id)))
+        self._ear.set_assistant_speaking(speaking=False)
+        if not self._speaker.waiting:
+            self._apply(AvatarEnded())
+
+    # --- pictures and events ------------------------------------------------------------------------------------
+
+    def _show(self, picture: Picture) -> None:
+        self.peer.face.offer(picture)
+
+    def _picture_sent(self, picture: Picture) -> None:
+        current = self._speaker.current
+        if current is not None and current.report is not None and picture.utterance_id == current.utterance_id:
+            current.report.note("video_sent", self._clock.media_s)
+
+    def _caption(self, speaker: pb.Speaker.ValueType, utterance_id: str, text: str, *, is_final: bool) -> None:
+        caption = pb.ConversationEvent.Caption(speaker=speaker, utterance_id=utterance_id, text=text, is_final=is_final)
+        self._publish(pb.ConversationEvent(caption=caption))
+
+    def _publish(self, event: pb.ConversationEvent) -> None:
+        event.event_offset.CopyFrom(duration_of_s(self._clock.media_s))
+        self.events.publish(event)
+
+    def _availability(self, service: str, without_it: str) -> Availability:
+        def announce(changed: pb.ConversationEvent.ServiceChanged) -> None:
+            self._publish(pb.ConversationEvent(service_changed=changed))
+
+        return Availability(service, without_it, announce)
+
+
+def _checked(text: str) -> str:
+    text = text.strip()
+    if not 1 <= len(text) <= MAX_TEXT_CHARACTERS:
+        raise InvalidRequestError(f"a text has 1 to {MAX_TEXT_CHARACTERS} characters, not {len(text)}")
+    return text
+
+
+async def _one(piece: Piece) -> AsyncIterator[Piece]:
+    yield piece

@@ -1,0 +1,111 @@
+"""The two media tracks of a conversation, released by its clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+from aiortc import MediaStreamTrack
+from aiortc.mediastreams import MediaStreamError
+
+from orchestrator.media_clock import SAMPLE_RATE_HZ, TICK_S, TICK_SAMPLES, MediaClock
+from orchestrator.playout import Tick
+from orchestrator.video_encoder import VIDEO_CLOCK_HZ
+
+# A stall of the event loop longer than this is skipped: sent late in a burst, the browser would keep its delay for
+# seconds.
+_MAX_LATE_TICKS = 3
+
+
+class SpeechTrack(MediaStreamTrack):
+    """20 ms of sound per tick, silence included, each at its time."""
+
+    kind = "audio"
+
+    def __init__(self, clock: MediaClock, pull: Callable[[int], Tick]) -> None:
+        """Args: pull: gives the sound of a tick; called once per tick, in order, when it is due."""
+        super().__init__()
+        self._clock = clock
+        self._pull = pull
+        self._tick = clock.tick
+        self.skipped_ticks = 0
+
+    async def recv(self) -> av.AudioFrame:
+        if self.readyState != "live":
+            raise MediaStreamError
+        self._tick += 1
+        late = self._clock.tick - self._tick
+        if late > _MAX_LATE_TICKS:
+            self._tick += late
+            self.skipped_ticks += late
+        await self._clock.sleep_until(self._tick * TICK_S)
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(self._pull(self._tick).samples[None, :]), format="s16", layout="mono"
+        )
+        frame.sample_rate = SAMPLE_RATE_HZ
+        frame.time_base = Fraction(1, SAMPLE_RATE_HZ)
+        frame.pts = self._tick * TICK_SAMPLES
+        return frame
+
+
+Encoded = av.Packet[av.VideoStream] | av.VideoFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A frame to be shown at media time `due_s`: planar 4:2:0, size * size * 3 / 2 bytes."""
+
+    i420: bytes
+    size: int
+    due_s: float
+    utterance_id: str
+
+
+class FaceTrack(MediaStreamTrack):
+    """Pictures, each encoded and released at its time.
+
+    A picture that was not fetched in time is replaced by the next, never queued. One that may no longer be shown is
+    dropped before it is encoded, because the frames after it build on every frame that was.
+    """
+
+    kind = "video"
+
+    def __init__(self, clock: MediaClock, encode: Callable[[Picture, int], Awaitable[Encoded]]) -> None:
+        """Args: encode: makes what is sent of a picture with a time in 1/90000 s."""
+        super().__init__()
+        self._clock = clock
+        self._encode = encode
+        self._next: Picture | None = None
+        self._offered = asyncio.Event()
+        self.may_show: Callable[[Picture], bool] = lambda _: True
+        self.on_sent: Callable[[Picture], None] = lambda _: None
+        self.replaced = 0
+
+    def offer(self, picture: Picture) -> None:
+        """Show a picture when it is due."""
+        self.replaced += self._next is not None
+        self._next = picture
+        self._offered.set()
+
+    async def recv(self) -> Encoded:
+        while self.readyState == "live":
+            await self._offered.wait()
+            self._offered.clear()
+            picture, self._next = self._next, None
+            if picture is None:
+                continue
+            await self._clock.sleep_until(picture.due_s)
+            if not self.may_show(picture):
+                continue
+            encoded = await self._encode(picture, round(picture.due_s * VIDEO_CLOCK_HZ))
+            self.on_sent(picture)
+            return encoded
+        raise MediaStreamError
+
+    def stop(self) -> None:
+        super().stop()
+        self._offered.set()

@@ -1,0 +1,51 @@
+"""HTTP for Envoy alone: the page's files and the sockets of both listeners."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aiohttp import web
+
+from orchestrator.signaling import Signaling
+
+PAGE = Path(__file__).parent / "page"
+# Set by Envoy on every request, whatever a client sends: which public port it came in by.
+LISTENER_HEADER = "x-avatar-listener"
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self' wss:; "
+        "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'none'"
+    ),
+    "Permissions-Policy": "microphone=(self), camera=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    # Files change with an upgrade; a revalidation costs less than a stale page.
+    "Cache-Control": "no-cache",
+}
+
+
+def application(signaling: Signaling) -> web.Application:
+    """The page at `/`, its socket at `/session`, and the legacy sockets at any path of their own listener."""
+    app = web.Application()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        wants_socket = request.headers.get("upgrade", "").lower() == "websocket"
+        if request.headers.get(LISTENER_HEADER) == "legacy":
+            if not wants_socket:
+                return web.Response(status=426, text="Upgrade Required", headers={"Upgrade": "websocket"})
+            return await signaling.serve(request, legacy=True)
+        if request.path == "/session":
+            if not wants_socket:
+                return web.Response(status=426, text="Upgrade Required", headers={"Upgrade": "websocket"})
+            return await signaling.serve(request, legacy=False)
+        return _page_file(request.path)
+
+    app.router.add_route("*", "/{path:.*}", answer)
+    return app
+
+
+def _page_file(path: str) -> web.StreamResponse:
+    file = (PAGE / (path.removeprefix("/") or "index.html")).resolve()
+    if not file.is_relative_to(PAGE) or not file.is_file():
+        return web.json_response({"code": 5, "message": f"there is no {path} here"}, status=404)
+    return web.FileResponse(file, headers=_HEADERS)
