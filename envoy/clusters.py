@@ -1,0 +1,85 @@
+"""Envoy clusters: how calls reach the replicas of one process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from topology import MIB, Address, Addresses, Upstreams
+
+Json = dict[str, Any]
+HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+# What may lie between a service and a slow reader: a cancelled stream has run ahead by no more than this.
+STREAM_WINDOW_BYTES = 64 * 1024
+STICKY = "_sticky"
+
+
+def _endpoints(name: str, addresses: Addresses) -> Json:
+    def endpoint(address: Address) -> Json:
+        socket_address = {"address": address.host, "port_value": address.port}
+        return {"endpoint": {"address": {"socket_address": socket_address}}}
+
+    return {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint(address) for address in addresses]}]}
+
+
+def _cluster(name: str, addresses: Addresses, protocol: Json) -> Json:
+    return {
+        "name": name,
+        "type": "STRICT_DNS",
+        "connect_timeout": "1s",
+        "lb_policy": "LEAST_REQUEST",
+        "per_connection_buffer_limit_bytes": STREAM_WINDOW_BYTES,
+        "load_assignment": _endpoints(name, addresses),
+        "typed_extension_protocol_options": {
+            HTTP_OPTIONS: {
+                "@type": f"type.googleapis.com/{HTTP_OPTIONS}",
+                "explicit_http_config": protocol,
+            }
+        },
+        "circuit_breakers": {
+            "thresholds": [
+                {"max_connections": 256, "max_pending_requests": 256, "max_requests": 1024, "max_retries": 16}
+            ]
+        },
+    }
+
+
+def _grpc_cluster(name: str, addresses: Addresses) -> Json:
+    http2 = {
+        "initial_stream_window_size": STREAM_WINDOW_BYTES,
+        "initial_connection_window_size": MIB,
+        "connection_keepalive": {"interval": "30s", "timeout": "5s"},
+    }
+    return _cluster(name, addresses, {"http2_protocol_options": http2}) | {
+        # The default panic threshold stays: with every replica unready, calls still reach one, which says why in words.
+        "health_checks": [
+            {
+                "timeout": "1s",
+                "interval": "1s",
+                "no_traffic_interval": "1s",
+                "unhealthy_threshold": 2,
+                "healthy_threshold": 1,
+                "grpc_health_check": {},
+            }
+        ],
+        # A replica that cannot be reached is left out at once; a model that fails on one input is no reason to.
+        "outlier_detection": {
+            "split_external_local_origin_errors": True,
+            "consecutive_local_origin_failure": 3,
+            "enforcing_consecutive_5xx": 0,
+            "enforcing_consecutive_gateway_failure": 0,
+            "enforcing_success_rate": 0,
+            "interval": "1s",
+            "base_ejection_time": "5s",
+            "max_ejection_percent": 50,
+        },
+    }
+
+
+def clusters(upstreams: Upstreams) -> list[Json]:
+    """One cluster per process for calls of any kind, and one more for streams that belong to a session."""
+    made = [_cluster("page", upstreams.page, {"http_protocol_options": {}})]
+    for name in ("render", "tts", "stt", "stt_second", "conversation"):
+        addresses: Addresses = getattr(upstreams, name)
+        made.append(_grpc_cluster(name, addresses))
+        made.append(_grpc_cluster(f"{name}{STICKY}", addresses) | {"lb_policy": "RING_HASH"})
+    return made

@@ -1,0 +1,119 @@
+"""Writes Envoy's configuration, as JSON, from the typed description in `topology.py`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import ipaddress
+import json
+from pathlib import Path
+from typing import Any
+
+from clusters import clusters
+from listeners import listeners
+from topology import MIB, Address, Addresses, Edge, Ports, Upstreams, own_names, tls_folder
+
+ROOT = Path(__file__).resolve().parent.parent
+_MONITORS = "type.googleapis.com/envoy.extensions.resource_monitors"
+
+
+def bootstrap(edge: Edge) -> dict[str, Any]:
+    """The whole configuration. It names no process that must run first: what is down answers 503 until it is up."""
+    admin = {"address": "127.0.0.1", "port_value": edge.ports.admin}
+    return {
+        "node": {"id": "avatar-edge", "cluster": "avatar"},
+        "admin": {"address": {"socket_address": admin}},
+        "overload_manager": {
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": {
+                        "@type": f"{_MONITORS}.downstream_connections.v3.DownstreamConnectionsConfig",
+                        "max_active_downstream_connections": 4096,
+                    },
+                },
+                {
+                    "name": "envoy.resource_monitors.fixed_heap",
+                    "typed_config": {
+                        "@type": f"{_MONITORS}.fixed_heap.v3.FixedHeapConfig",
+                        "max_heap_size_bytes": 2048 * MIB,
+                    },
+                },
+            ],
+            "actions": [
+                {
+                    "name": "envoy.overload_actions.stop_accepting_requests",
+                    "triggers": [{"name": "envoy.resource_monitors.fixed_heap", "threshold": {"value": 0.95}}],
+                }
+            ],
+        },
+        "static_resources": {"listeners": listeners(edge), "clusters": clusters(edge.upstreams)},
+    }
+
+
+def _addresses(text: str) -> Addresses:
+    try:
+        return tuple(Address.parse(part.strip()) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; give a number from 1 to 65535")
+    return int(text)
+
+
+def _ip(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an IP address; 127.0.0.1 and 0.0.0.0 are") from None
+
+
+def _options() -> argparse.ArgumentParser:
+    tls = tls_folder()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="file to write")
+    parser.add_argument("--bind", type=_ip, default="127.0.0.1", help="IP address of the public listeners")
+    parser.add_argument(
+        "--name", action="append", dest="names", help=f"host name that is ours; instead of {', '.join(own_names())}"
+    )
+    parser.add_argument(
+        "--origin", action="append", dest="origins", default=[], help="origin of a page from elsewhere that may call"
+    )
+    parser.add_argument("--certificate", type=Path, default=tls / "certificate.pem", help="of the page's port")
+    parser.add_argument("--key", type=Path, default=tls / "key.pem", help="of the page's port")
+    parser.add_argument("--descriptors", type=Path, default=ROOT / "proto" / "gen" / "avatar.pb")
+    parser.add_argument("--access-log", type=Path, help="file for a line of JSON per call; None is the standard output")
+    for port in dataclasses.fields(Ports):
+        parser.add_argument(f"--{port.name.replace('_', '-')}-port", type=_port, default=port.default)
+    for upstream in dataclasses.fields(Upstreams):
+        parser.add_argument(
+            f"--{upstream.name.replace('_', '-')}-upstream",
+            type=_addresses,
+            default=upstream.default,
+            metavar="HOST:PORT[,HOST:PORT...]",
+            help="replicas",
+        )
+    return parser
+
+
+def main() -> None:
+    given = vars(_options().parse_args())
+    edge = Edge(
+        bind=given["bind"],
+        names=tuple(given["names"] or own_names()),
+        origins=tuple(given["origins"]),
+        certificate=given["certificate"].resolve(),
+        key=given["key"].resolve(),
+        descriptors=given["descriptors"].resolve(),
+        access_log=given["access_log"],
+        ports=Ports(**{field.name: given[f"{field.name}_port"] for field in dataclasses.fields(Ports)}),
+        upstreams=Upstreams(**{field.name: given[f"{field.name}_upstream"] for field in dataclasses.fields(Upstreams)}),
+    )
+    given["out"].write_text(json.dumps(bootstrap(edge), indent=1))
+
+
+if __name__ == "__main__":
+    main()

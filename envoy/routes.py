@@ -1,0 +1,185 @@
+"""Envoy routes: which call goes where, how long it may take, and who may call at all.
+
+The JSON transcoder chooses the route twice: filters take their options from the route of the path as it was sent
+(`/v1/voices`), timeouts and clusters come from the route of the gRPC path (`/avatar.tts.v1...`). So both exist.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from clusters import STICKY
+from topology import MAX_BODY_BYTES, Edge, Method, Service
+
+Json = dict[str, Any]
+BUFFER = "envoy.filters.http.buffer"
+CORS = "envoy.filters.http.cors"
+TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
+HTTP_FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
+LISTENER_HEADER = "x-avatar-listener"
+_OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
+_IS_WEBSOCKET = {"name": "upgrade", "string_match": {"exact": "websocket", "ignore_case": True}}
+
+
+def transcoder(edge: Edge, services: tuple[Service, ...]) -> Json:
+    """The options that turn JSON into calls of `services`, and streams into a line of JSON per message.
+
+    No two of them may bind the same path: Envoy would then serve it for neither.
+    """
+    return {
+        "@type": f"{HTTP_FILTERS}.grpc_json_transcoder.v3.GrpcJsonTranscoder",
+        "proto_descriptor": str(edge.descriptors),
+        "services": [service.name for service in services],
+        "convert_grpc_status": True,
+        "ignore_unknown_query_parameters": False,
+        "request_validation_options": {
+            "reject_unknown_method": True,
+            "reject_unknown_query_parameters": True,
+            "reject_binding_body_field_collisions": True,
+        },
+        "max_request_body_size": MAX_BODY_BYTES,
+        "max_response_body_size": MAX_BODY_BYTES,
+        "print_options": {
+            "preserve_proto_field_names": True,
+            "always_print_primitive_fields": True,
+            "stream_newline_delimited": True,
+        },
+    }
+
+
+def _retries() -> Json:
+    return {
+        "retry_on": "connect-failure,refused-stream,reset,unavailable",
+        "num_retries": 2,
+        "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
+        "host_selection_retry_max_attempts": 3,
+        "retry_host_predicate": [
+            {
+                "name": "envoy.retry_host_predicates.previous_hosts",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+                },
+            }
+        ],
+    }
+
+
+def _call(service: Service, method: Method, cluster: str) -> Json:
+    route: Json = {
+        "cluster": f"{cluster}{STICKY}" if method.sticky else cluster,
+        "timeout": f"{method.timeout_s}s",
+        "idle_timeout": f"{method.idle_s}s",
+    }
+    if method.sticky:
+        route["hash_policy"] = [{"header": {"header_name": "x-session-id"}}]
+    if method.retry:
+        route["retry_policy"] = _retries()
+    return {"match": {"path": f"/{service.name}/{method.name}"}, "route": route}
+
+
+def calls(service: Service, cluster: str) -> list[Json]:
+    """One route per gRPC method; native, gRPC-Web and JSON calls all end here."""
+    return [_call(service, method, cluster) for method in service.methods]
+
+
+def other_grpc(cluster: str) -> Json:
+    """Health, reflection and methods that nobody has (UNIMPLEMENTED); health may be watched for days."""
+    return {
+        "match": {"prefix": "/", "grpc": {}},
+        "route": {"cluster": cluster, "timeout": "0s", "idle_timeout": "0s"},
+    }
+
+
+def rest(prefix: str, cluster: str, options: Json | None = None) -> Json:
+    """JSON below `prefix`, whose body is taken in whole before the service sees any of it.
+
+    Args: options: the transcoder's, where the listener's own do not fit.
+    """
+    body = {
+        "@type": f"{HTTP_FILTERS}.buffer.v3.BufferPerRoute",
+        "buffer": {"max_request_bytes": MAX_BODY_BYTES},
+    }
+    return {
+        "match": {"prefix": prefix},
+        "route": {"cluster": cluster},
+        "typed_per_filter_config": {BUFFER: body} | ({TRANSCODER: options} if options else {}),
+    }
+
+
+def web(prefix: str, cluster: str) -> Json:
+    """Plain HTTP that is no gRPC: the page's files."""
+    return {
+        "match": {"prefix": prefix},
+        "route": {"cluster": cluster, "timeout": "30s"},
+        "typed_per_filter_config": {TRANSCODER: _OFF},
+    }
+
+
+def websocket(match: Json, cluster: str) -> Json:
+    """A WebSocket, as long as both ends want it; they find out by pings whether the other is still there."""
+    return {
+        "match": match | {"headers": [_IS_WEBSOCKET]},
+        "route": {
+            "cluster": cluster,
+            "timeout": "0s",
+            "idle_timeout": "0s",
+            "upgrade_configs": [{"upgrade_type": "websocket"}],
+        },
+        "typed_per_filter_config": {TRANSCODER: _OFF},
+    }
+
+
+def refusal(match: Json, status: int) -> Json:
+    """An answer of Envoy's own; the listener puts it into words."""
+    return {"match": match, "direct_response": {"status": status}, "typed_per_filter_config": {TRANSCODER: _OFF}}
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _origins(edge: Edge) -> Json:
+    """Pages that may call: ours, and any that this machine serves to itself, which could call without a page too."""
+    port = "" if edge.ports.page == 443 else f":{edge.ports.page}"
+    ours = [re.escape(f"https://{_bracketed(name)}{port}") for name in edge.names]
+    more = [re.escape(origin) for origin in edge.origins]
+    local = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
+    return {"safe_regex": {"regex": "|".join([local, *ours, *more])}}
+
+
+def virtual_hosts(edge: Edge, listener: str, routes: list[Json]) -> list[Json]:
+    """Routes for those who may call.
+
+    A page from elsewhere is refused, also where the browser would ask no leave (a simple POST, a WebSocket). On
+    loopback so is a host name that is not ours: a foreign page may point its own name at 127.0.0.1 (DNS rebinding).
+    """
+    foreign = {
+        "name": "origin",
+        "string_match": _origins(edge),
+        "invert_match": True,
+    }
+    present = {"name": "origin", "present_match": True}
+    cors = {
+        "@type": f"{HTTP_FILTERS}.cors.v3.CorsPolicy",
+        "allow_origin_string_match": [_origins(edge)],
+        "allow_methods": "GET,POST,DELETE,OPTIONS",
+        "allow_headers": "authorization,content-type,grpc-timeout,traceparent,x-grpc-web,x-session-id,x-user-agent",
+        "expose_headers": "grpc-status,grpc-message,grpc-status-details-bin,x-request-id",
+        "max_age": "600",
+    }
+    domains = [_bracketed(name) for name in edge.names] if edge.on_loopback else ["*"]
+    return [
+        {
+            "name": listener,
+            "domains": domains,
+            "typed_per_filter_config": {CORS: cors},
+            "request_headers_to_add": [
+                {
+                    "header": {"key": LISTENER_HEADER, "value": listener},
+                    "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+                }
+            ],
+            "routes": [refusal({"prefix": "/", "headers": [present, foreign]}, 403), *routes],
+        }
+    ]

@@ -1,0 +1,181 @@
+"""What Envoy stands in front of: processes, services, methods and the limits of each, as plain values."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import platformdirs
+
+MIB = 1024 * 1024
+# The largest file is 64 MiB: a third more in base64, and a little for the JSON around it.
+MAX_BODY_BYTES = 88 * MIB
+# The services end a stream that is idle for 300 s and say why; Envoy cuts it only when they do not.
+STREAM_IDLE_S = 330
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One gRPC method as the edge treats it.
+
+    Args:
+        timeout_s: of the whole call; 0 means none.
+        idle_s: without a byte in either direction; 0 means none.
+        retry: tried again on another replica when one dies or refuses; only for what may be done twice.
+        sticky: calls with the same x-session-id go to the same replica.
+    """
+
+    name: str
+    timeout_s: int = 30
+    idle_s: int = STREAM_IDLE_S
+    retry: bool = False
+    sticky: bool = False
+
+
+def _read(name: str, timeout_s: int = 30) -> Method:
+    return Method(name, timeout_s, idle_s=max(STREAM_IDLE_S, timeout_s), retry=True)
+
+
+def _stream(name: str, idle_s: int = STREAM_IDLE_S) -> Method:
+    return Method(name, timeout_s=0, idle_s=idle_s, sticky=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One gRPC service. Args: name: full protobuf name; rest_prefixes: where its JSON lives, `/health` apart."""
+
+    name: str
+    rest_prefixes: tuple[str, ...]
+    methods: tuple[Method, ...]
+
+
+_LONG_S = 3600  # A recording or text at its limit, on a machine without a GPU.
+_HEALTH = _read("GetHealth", timeout_s=5)
+
+RENDER = Service(
+    "avatar.render.v1.RenderService",
+    ("/v1/avatars",),
+    (_HEALTH, _read("RenderStill"), _stream("StreamingRender")),
+)
+AVATARS = Service(
+    "avatar.render.v1.AvatarService",
+    ("/v1/avatars",),
+    (_read("GetAvatar"), _read("ListAvatars"), Method("CreateAvatar", timeout_s=60), Method("DeleteAvatar")),
+)
+TTS = Service(
+    "avatar.tts.v1.TextToSpeechService",
+    ("/v1/voices", "/v1/speech:synthesize"),
+    (
+        _HEALTH,
+        _read("ListVoices"),
+        _read("Synthesize", timeout_s=_LONG_S),
+        _stream("SynthesizeStream"),
+        _stream("StreamingSynthesize"),
+    ),
+)
+STT = Service(
+    "avatar.stt.v1.SpeechToTextService",
+    ("/v1/speech:recognize",),
+    (_HEALTH, _read("Recognize", timeout_s=_LONG_S), _stream("StreamingRecognize")),
+)
+CONVERSATIONS = Service(
+    "avatar.conversation.v1.ConversationService",
+    ("/v1/conversations",),
+    (
+        _HEALTH,
+        _read("ListConversations"),
+        _read("GetConversation"),
+        # A conversation may be silent for long; only its end or its follower's ends this.
+        _stream("WatchConversation", idle_s=0),
+        Method("Say"),
+        Method("Interrupt"),
+    ),
+)
+SERVICES = (RENDER, AVATARS, TTS, STT, CONVERSATIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where something listens. Args: host: a name or an IP address, without brackets."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read `host:port` or `[v6]:port`. Raises: ValueError if it is neither."""
+        host, colon, port = text.rpartition(":")
+        if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise ValueError(f"{text!r} is not an address; write host:port, such as 127.0.0.1:50082 or [::1]:50082")
+        return cls(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+Addresses = tuple[Address, ...]
+
+
+def tls_folder() -> Path:
+    """Where the page's certificate is kept: below AVATAR_DATA_DIR, as everything that this project keeps."""
+    return Path(os.environ.get("AVATAR_DATA_DIR") or platformdirs.user_data_path("avatar")) / "tls"
+
+
+def own_names() -> tuple[str, ...]:
+    """The names under which this machine reaches itself: what the certificate and the host check know."""
+    return tuple(dict.fromkeys(("localhost", "127.0.0.1", "::1", socket.gethostname().lower())))
+
+
+@dataclass(frozen=True, slots=True)
+class Upstreams:
+    """Where the processes listen; several addresses of one are its replicas."""
+
+    render: Addresses = (Address("127.0.0.1", 50081),)
+    tts: Addresses = (Address("127.0.0.1", 50082),)
+    stt: Addresses = (Address("127.0.0.1", 50083),)
+    stt_second: Addresses = (Address("127.0.0.1", 50084),)
+    page: Addresses = (Address("127.0.0.1", 50085),)
+    conversation: Addresses = (Address("127.0.0.1", 50086),)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What Envoy listens on."""
+
+    render: int = 8081
+    tts: int = 8082
+    stt: int = 8083
+    stt_second: int = 8084
+    page: int = 8085
+    legacy: int = 8086
+    # On loopback whatever the rest is bound to: who reaches it can stop Envoy.
+    admin: int = 9901
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Everything that the configuration depends on.
+
+    Args:
+        bind: IP address of the public listeners.
+        names: host names that this machine answers to; a request for another one is not for us.
+        origins: origins of pages from elsewhere that may call, besides those of `names` and of this machine.
+        certificate, key: PEM files of the page's listener.
+        descriptors: the protobuf descriptor set of every service.
+        access_log: a file; None is the standard output.
+    """
+
+    certificate: Path
+    key: Path
+    descriptors: Path
+    bind: str = "127.0.0.1"
+    names: tuple[str, ...] = field(default_factory=own_names)
+    origins: tuple[str, ...] = ()
+    access_log: Path | None = None
+    ports: Ports = Ports()
+    upstreams: Upstreams = Upstreams()
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        return ipaddress.ip_address(self.bind).is_loopback

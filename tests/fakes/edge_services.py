@@ -1,0 +1,169 @@
+"""What stands behind Envoy in the tests of the edge: real servers whose answers the test can hold back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from avatar.conversation.v1 import conversation_pb2 as conversation
+from avatar.conversation.v1 import conversation_pb2_grpc
+from avatar.media.v1 import media_pb2 as media
+from avatar.tts.v1 import tts_pb2 as tts
+from avatar.tts.v1 import tts_pb2_grpc
+
+from services.common.errors import InvalidRequestError, NotFoundError, OverloadedError
+from services.common.server import Server
+from services.common.settings import DrainSettings, ServerSettings
+
+TTS = "avatar.tts.v1.TextToSpeechService"
+CONVERSATIONS = "avatar.conversation.v1.ConversationService"
+NO_DRAIN = DrainSettings(announce_s=0.0, grace_s=0.0)
+
+
+@dataclass
+class Stream:
+    """One running SynthesizeStream, as the test sees it."""
+
+    entered: asyncio.Event = field(default_factory=asyncio.Event)
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+    completed: bool = False
+
+
+class FakeSpeech(tts_pb2_grpc.TextToSpeechServiceServicer):
+    """Speaks text as its own bytes. A stream waits after its first message until the test lets it go on."""
+
+    def __init__(self, name: str = "one") -> None:
+        self.name = name
+        self.streams: defaultdict[str, Stream] = defaultdict(Stream)
+        self.listing = asyncio.Event()
+        self.may_list = asyncio.Event()
+        self.may_list.set()
+
+    async def GetHealth(self, request: Any, context: Any) -> tts.GetHealthResponse:
+        return tts.GetHealthResponse(status="healthy", engine=media.EngineInfo(name=self.name))
+
+    async def ListVoices(self, request: tts.ListVoicesRequest, context: Any) -> tts.ListVoicesResponse:
+        self.listing.set()
+        await self.may_list.wait()
+        voices = [tts.Voice(name="voices/a", natural_sample_rate_hertz=22050, language_codes=[request.language_code])]
+        return tts.ListVoicesResponse(voices=voices)
+
+    async def Synthesize(self, request: tts.SynthesizeRequest, context: Any) -> tts.SynthesizeResponse:
+        if not request.text:
+            raise InvalidRequestError("text is empty; send 1 to 20000 characters")
+        if request.config.voice == "voices/none":
+            raise NotFoundError("there is no voice none; there is a")
+        if request.config.voice == "voices/busy":
+            raise OverloadedError("all 8 streams are taken", limit="max_streams=8", retry_after_s=1.5)
+        if request.text.isdecimal():
+            return tts.SynthesizeResponse(audio=bytes(int(request.text)))
+        return tts.SynthesizeResponse(audio=request.text.encode())
+
+    async def SynthesizeStream(self, request: Any, context: Any) -> AsyncIterator[tts.SynthesizeStreamResponse]:
+        stream = self.streams[request.text]
+        stream.entered.set()
+        try:
+            yield tts.SynthesizeStreamResponse(started=tts.StreamingSynthesizeResponse.Started(config=request.config))
+            await stream.go_on.wait()
+            yield tts.SynthesizeStreamResponse(audio=media.AudioChunk(data=request.text.encode()))
+            yield tts.SynthesizeStreamResponse(utterance_end=tts.UtteranceEnd(reason=tts.UtteranceEnd.REASON_COMPLETED))
+            stream.completed = True
+        finally:
+            stream.left.set()
+
+    async def StreamingSynthesize(
+        self, requests: AsyncIterator[tts.StreamingSynthesizeRequest], context: Any
+    ) -> AsyncIterator[tts.StreamingSynthesizeResponse]:
+        async for request in requests:
+            chunk = media.AudioChunk(utterance_id=self.name, data=request.text.text.encode())
+            yield tts.StreamingSynthesizeResponse(audio=chunk)
+
+
+class FakeConversations(conversation_pb2_grpc.ConversationServiceServicer):
+    """One conversation, which ends when the test says so."""
+
+    def __init__(self) -> None:
+        self.may_end = asyncio.Event()
+
+    async def GetHealth(self, request: Any, context: Any) -> conversation.GetHealthResponse:
+        return conversation.GetHealthResponse(status="healthy")
+
+    async def ListConversations(self, request: Any, context: Any) -> conversation.ListConversationsResponse:
+        one = conversation.Conversation(name="conversations/one")
+        return conversation.ListConversationsResponse(conversations=[one])
+
+    async def GetConversation(self, request: Any, context: Any) -> conversation.Conversation:
+        return conversation.Conversation(name=request.name)
+
+    async def WatchConversation(self, request: Any, context: Any) -> AsyncIterator[conversation.ConversationEvent]:
+        yield conversation.ConversationEvent(turn_changed={"state": conversation.TURN_STATE_LISTENING})
+        await self.may_end.wait()
+        yield conversation.ConversationEvent(ended={"reason": "the test is over"})
+
+    async def Say(self, request: conversation.SayRequest, context: Any) -> conversation.SayResponse:
+        return conversation.SayResponse(utterance_id=request.utterance_id or "made")
+
+    async def Interrupt(self, request: Any, context: Any) -> conversation.InterruptResponse:
+        return conversation.InterruptResponse(utterance_id="one")
+
+
+@contextlib.asynccontextmanager
+async def serving_speech(speech: FakeSpeech, port: int = 0, *, ready: bool = True) -> AsyncIterator[Server]:
+    """The fake voice on loopback."""
+    server = Server(ServerSettings(port=port, drain=NO_DRAIN), [TTS])
+    tts_pb2_grpc.add_TextToSpeechServiceServicer_to_server(speech, server.grpc)
+    await server.start()
+    if ready:
+        await server.ready()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+@contextlib.asynccontextmanager
+async def serving_conversations(conversations: FakeConversations) -> AsyncIterator[Server]:
+    """The fake orchestrator's gRPC side on loopback."""
+    server = Server(ServerSettings(drain=NO_DRAIN), [CONVERSATIONS])
+    conversation_pb2_grpc.add_ConversationServiceServicer_to_server(conversations, server.grpc)
+    await server.start()
+    await server.ready()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+async def _page(request: web.Request) -> web.StreamResponse:
+    """A file of the page; as a WebSocket, tells what was asked for and then says everything twice."""
+    if request.headers.get("upgrade", "").lower() != "websocket":
+        if request.path != "/":
+            raise web.HTTPNotFound
+        return web.Response(text="<!doctype html><title>page</title>", content_type="text/html")
+    socket = web.WebSocketResponse()
+    await socket.prepare(request)
+    await socket.send_json({"path": request.path, "listener": request.headers.getall("x-avatar-listener", [])})
+    async for message in socket:
+        await socket.send_str(message.data * 2)
+    return socket
+
+
+@contextlib.asynccontextmanager
+async def serving_page() -> AsyncIterator[int]:
+    """The fake orchestrator's HTTP side on loopback. Yields: its port."""
+    app = web.Application()
+    app.router.add_get("/{path:.*}", _page)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
