@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeAlias
 
 import av
 import numpy as np
@@ -52,7 +53,8 @@ class SpeechTrack(MediaStreamTrack):
         return frame
 
 
-Encoded = av.Packet[av.VideoStream] | av.VideoFrame
+# A string: PyAV's packet is generic for the type checker only.
+Encoded: TypeAlias = "av.Packet[av.VideoStream] | av.VideoFrame"
 
 
 @dataclass(frozen=True, slots=True)

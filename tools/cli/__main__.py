@@ -1,0 +1,211 @@
+"""The command `avatar`: reads the command line and says in words what went wrong."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import getpass
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import grpc
+from avatar.conversation.v1 import conversation_pb2, conversation_pb2_grpc
+from avatar.render.v1 import render_pb2, render_pb2_grpc
+from avatar.stt.v1 import stt_pb2, stt_pb2_grpc
+from avatar.tts.v1 import tts_pb2, tts_pb2_grpc
+from google.protobuf.json_format import MessageToJson
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from services.common.errors import AvatarError, InvalidRequestError
+from tools.cli import supervisor, talk
+from tools.cli.services import channel_to, channels
+
+CONVERSATIONS_PORT = 8086
+MAX_FILE_BYTES = 64 * 1024 * 1024
+
+
+def _read(path: Path) -> bytes:
+    """Raises: InvalidRequestError if the file cannot be read or is too large to be sent."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InvalidRequestError(f"{path} has more than {MAX_FILE_BYTES // 1024**2} MiB")
+        return path.read_bytes()
+    except OSError as bad:
+        raise InvalidRequestError(f"{path} cannot be read: {bad.strerror}") from bad
+
+
+def _up(given: argparse.Namespace) -> None:
+    wanted = {"REPLY": given.reply, "AVATAR": given.avatar, "VOICE": given.voice, "LANGUAGE_CODE": given.language}
+    env = {f"ORCHESTRATOR_{name}": value for name, value in wanted.items() if value}
+    supervisor.up(env, detach=given.detach)
+
+
+def _status(given: argparse.Namespace) -> None:
+    found = asyncio.run(supervisor.status())
+    if given.json:
+        print(json.dumps(found, indent=2))
+    else:
+        states = found["processes"]
+        assert isinstance(states, dict)
+        for name, state in states.items():
+            print(f"{name:14}{state}")
+        print(f"address       {found['address']}" if found["running"] else "no avatar runs; start one with `avatar up`")
+    if not found["ready"]:
+        sys.exit(1)
+
+
+async def _say(given: argparse.Namespace) -> None:
+    if given.out is None:
+        await _say_in_conversation(given.text)
+        return
+    async with channels(["tts"]) as to:
+        config = tts_pb2.SynthesisConfig(voice=given.voice, language_code=given.language, speaking_rate=given.rate)
+        request = tts_pb2.SynthesizeRequest(text=given.text, config=config)
+        answer = await tts_pb2_grpc.TextToSpeechServiceStub(to["tts"]).Synthesize(request)
+    given.out.write_bytes(answer.audio)
+    print(f"{given.out}: {answer.audio_duration.ToMilliseconds() / 1000:.2f} s, {answer.config.voice}")
+
+
+async def _say_in_conversation(text: str) -> None:
+    async with channel_to(CONVERSATIONS_PORT) as channel:
+        stub = conversation_pb2_grpc.ConversationServiceStub(channel)
+        found = await stub.ListConversations(conversation_pb2.ListConversationsRequest(), timeout=5)
+        running = [c for c in found.conversations if not c.HasField("end_time")]
+        if not running:
+            raise InvalidRequestError("no conversation runs; open the page, or write a file with -o speech.wav")
+        await stub.Say(conversation_pb2.SayRequest(name=running[0].name, text=text), timeout=5)
+
+
+async def _transcribe(given: argparse.Namespace) -> None:
+    audio = _read(given.file)
+    async with channels(["stt"]) as to:
+        config = stt_pb2.RecognitionConfig(language_code=given.language)
+        request = stt_pb2.RecognizeRequest(audio=audio, config=config)
+        answer = await stt_pb2_grpc.SpeechToTextServiceStub(to["stt"]).Recognize(request)
+    print(MessageToJson(answer, preserving_proto_field_name=True) if given.json else answer.transcript)
+
+
+async def _portrait(given: argparse.Namespace) -> None:
+    async with channels(["render"]) as to:
+        stub = render_pb2_grpc.AvatarServiceStub(to["render"])
+        match given.action:
+            case "add":
+                avatar = render_pb2.Avatar(
+                    display_name=given.name or given.file.stem[:80], portrait=_read(given.file), consent=given.consent
+                )
+                made = await stub.CreateAvatar(render_pb2.CreateAvatarRequest(avatar=avatar, avatar_id=given.id))
+                print(made.name)
+                for warning in made.warnings:
+                    print(f"note: {warning}")
+            case "list":
+                for avatar in (await stub.ListAvatars(render_pb2.ListAvatarsRequest())).avatars:
+                    print(f"{avatar.name:40}{avatar.display_name}")
+            case "delete":
+                await stub.DeleteAvatar(render_pb2.DeleteAvatarRequest(name=given.avatar))
+
+
+async def _talk(given: argparse.Namespace) -> None:
+    portrait = None if given.portrait is None else _read(given.portrait)
+    if portrait is not None:
+        print("by using this portrait you say that whoever it shows agrees")
+    consent = given.consent or f"stated by {getpass.getuser()} on the command line of avatar talk"
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        task = bar.add_task("speaking", total=1.0)
+        async with channels(["render", "tts"] if given.text else ["render"]) as to:
+            if given.text:
+                speech = await talk.synthesise(to["tts"], given.text, given.language, given.voice)
+            else:
+                speech = talk.read_recording(given.audio)
+            async with talk.avatar_of(to["render"], portrait, given.out.stem, consent) as avatar:
+                bar.update(task, description="drawing")
+                pictures = talk.frames(to["render"], avatar, speech)
+                count = await talk.write_mp4(
+                    given.out, speech, pictures, lambda share: bar.update(task, completed=share)
+                )
+    print(f"{given.out}: {count} frames at {talk.FRAME_RATE_HZ} fps")
+
+
+def _bench(given: argparse.Namespace) -> None:
+    from tools.bench.__main__ import run
+
+    run(given.what, given.rest)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="avatar", description="A real-time talking avatar on your own machine.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    up = commands.add_parser("up", help="start everything and print the address")
+    up.add_argument("--detach", action="store_true", help="return when it serves; `avatar down` ends it")
+    up.add_argument("--reply", choices=("demo", "echo", "assistant"), help="who answers")
+    up.add_argument("--avatar", help='which face, such as "avatars/default"')
+    up.add_argument("--voice", help='which voice, as "voices/..." of the page\'s list')
+    up.add_argument("--language", help='what is spoken, such as "en" or "de"')
+    up.set_defaults(run=_up)
+    commands.add_parser("down", help="end everything").set_defaults(run=lambda _: supervisor.down())
+    status = commands.add_parser("status", help="what runs and whether it serves; exits with 1 if not all does")
+    status.add_argument("--json", action="store_true", help="for programs")
+    status.set_defaults(run=_status)
+
+    say = commands.add_parser("say", help="say a text in the running conversation, or write it to a WAV file")
+    say.add_argument("text")
+    say.add_argument("-o", "--out", type=Path, help="WAV file to write")
+    say.add_argument("--voice", default="")
+    say.add_argument("--language", default="en")
+    say.add_argument("--rate", type=float, default=1.0, help="0.5 to 2")
+    say.set_defaults(run=lambda given: asyncio.run(_say(given)))
+
+    transcribe = commands.add_parser("transcribe", help="print what is said in a recording")
+    transcribe.add_argument("file", type=Path, help="WAV, FLAC, MP3, OGG, WebM or M4A")
+    transcribe.add_argument("--language", default="")
+    transcribe.add_argument("--json", action="store_true", help="with word times")
+    transcribe.set_defaults(run=lambda given: asyncio.run(_transcribe(given)))
+
+    portrait = commands.add_parser("portrait", help="make faces from pictures")
+    actions = portrait.add_subparsers(required=True, dest="action", metavar="action")
+    add = actions.add_parser("add", help="make a face and print its name")
+    add.add_argument("file", type=Path, help="JPEG, PNG or WebP with one face to the front")
+    add.add_argument("--consent", required=True, help="who agreed to the use of this face, and how")
+    add.add_argument("--name", default="", help="for people")
+    add.add_argument("--id", default="", help="last part of its name")
+    actions.add_parser("list", help="every face")
+    delete = actions.add_parser("delete", help="forget a face and its portrait")
+    delete.add_argument("avatar", help="avatars/...")
+    portrait.set_defaults(run=lambda given: asyncio.run(_portrait(given)))
+
+    talking = commands.add_parser("talk", help="write an MP4 of a portrait that says something")
+    talking.add_argument("--portrait", type=Path, help="JPEG, PNG or WebP; without it the default face talks")
+    source = talking.add_mutually_exclusive_group(required=True)
+    source.add_argument("--text", help="what to say")
+    source.add_argument("--audio", type=Path, help="a recording to follow")
+    talking.add_argument("-o", "--out", type=Path, required=True, help="MP4 file to write")
+    talking.add_argument("--language", default="en")
+    talking.add_argument("--voice", default="")
+    talking.add_argument("--consent", default="", help="who agreed to the use of this face, and how")
+    talking.set_defaults(run=lambda given: asyncio.run(_talk(given)))
+
+    bench = commands.add_parser("bench", help="measure, and write a record with hardware and commit")
+    bench.add_argument("what", choices=("conversation", "render", "tts", "stt", "wire"))
+    bench.add_argument("rest", nargs=argparse.REMAINDER, help="-h after the name shows its options")
+    bench.set_defaults(run=_bench)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command. Exits with 1 and a sentence on failure."""
+    given = _parser().parse_args(arguments)
+    try:
+        given.run(given)
+    except (supervisor.StackError, AvatarError) as error:
+        sys.exit(f"avatar: {error}")
+    except grpc.aio.AioRpcError as error:
+        sys.exit(f"avatar: {error.details()}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
