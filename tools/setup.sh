@@ -25,13 +25,20 @@ if [ "${1:-}" != "--test" ]; then
   exit
 fi
 
-if ! command -v chromium >/dev/null; then
-  as_root=$([ "$(id -u)" = 0 ] || echo sudo)
-  $as_root apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends chromium
-fi
+install() {
+  if [ "$(id -u)" = 0 ]; then as_root=(); else as_root=(sudo); fi
+  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+missing=()
+for program in chromium curl npm; do
+  command -v $program >/dev/null || missing+=($program)
+done
+# Debian's npm brings its own nodejs; a nodejs from elsewhere brings its own npm.
+if [ ${#missing[@]} -gt 0 ]; then install "${missing[@]}"; fi
 wanted=$(stamp tools/node/package-lock.json)
 if [ "$(cat tools/node/node_modules/installed 2>/dev/null)" != "$wanted" ]; then
-  npm ci --prefix tools/node --silent --no-audit --no-fund
+  npm ci --prefix tools/node --loglevel error --no-audit --no-fund >/dev/null
   echo "$wanted" > tools/node/node_modules/installed
 fi
