@@ -1,1 +1,1 @@
-"""Text to speech."""
+"""Text to speech: text in pieces in, audio and the timing that a face needs out."""

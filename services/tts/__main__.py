@@ -1,0 +1,54 @@
+"""Starts the text-to-speech process: settings, server, engine, warm-up, ready."""
+
+from __future__ import annotations
+
+import asyncio
+
+from avatar.media.v1 import media_pb2
+from avatar.tts.v1 import tts_pb2, tts_pb2_grpc
+
+from services.common.log import configure, get_logger
+from services.common.server import running, stop_requested
+from services.tts import engines
+from services.tts.engine import SpeechEngine, resolve_style
+from services.tts.servicer import TextToSpeechServicer
+from services.tts.settings import TtsSettings
+from services.tts.slots import Slots
+
+SERVICE_NAME = tts_pb2.DESCRIPTOR.services_by_name["TextToSpeechService"].full_name
+log = get_logger("services.tts")
+
+
+def _warm_up(engine: SpeechEngine) -> None:
+    """Let every speaker say something, so that the first caller waits for no dictionary."""
+    style = resolve_style(engine.capabilities, voice="", language="", speaking_rate=0)
+    for speaker in engine.speakers:
+        for _ in speaker.speak("Ready.", style):
+            pass
+
+
+async def serve(settings: TtsSettings) -> None:
+    """Serve until SIGTERM. Raises: EngineError if the engine cannot run here."""
+    async with running(settings, [SERVICE_NAME]) as server:
+        selection = await asyncio.to_thread(engines.load, settings)
+        await asyncio.to_thread(_warm_up, selection.engine)
+        log.info("engine_ready", engine=selection.name, reason=selection.reason)
+        slots = Slots(selection.engine.speakers)
+        info = media_pb2.EngineInfo(name=selection.name, reason=selection.reason)
+        servicer = TextToSpeechServicer(selection.engine, slots, info, idle_timeout_s=settings.idle_timeout_s)
+        tts_pb2_grpc.add_TextToSpeechServiceServicer_to_server(servicer, server.grpc)
+        await server.ready()
+        await stop_requested()
+    await asyncio.to_thread(slots.close)
+    selection.engine.close()
+
+
+def main() -> None:
+    """Entry point of `python -m services.tts`."""
+    settings = TtsSettings()
+    configure("tts", settings.log_level)
+    asyncio.run(serve(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""From espeak-ng's events to the spans of words and phonemes."""
+
+# ruff: noqa: RUF001 - phonetic letters look like others.
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.tts.engine import PhonemeSpan, WordSpan
+from services.tts.engines.espeak.library import Recording, WordEvent
+from services.tts.speakable import SpeakableText, Token, tokens_of
+
+# espeak-ng says "(en)" where it takes another language's rules, as if that were a phoneme.
+_LANGUAGE_SWITCH = re.compile(r"\([\w-]*\)")
+_STRESS = "ˈˌ"
+# What espeak-ng writes for phonemes whose own names it did not translate into IPA, longest first.
+_NOT_IPA = {
+    "ts.h": "tʂʰ",
+    "ts.": "tʂ",
+    "tsh": "tsʰ",
+    "tɕh": "tɕʰ",
+    "onɡ": "oŋ",
+    "s.": "ʂ",
+    "z.": "ʐ",
+    "r.": "ɻ",
+    "th": "tʰ",
+    "kh": "kʰ",
+    "ph": "pʰ",
+}
+_NOT_IPA_PATTERN = re.compile("|".join(map(re.escape, _NOT_IPA)))
+_NOT_IPA_MARKS = str.maketrans("", "", ".-^\"'_|1;")
+# Voiced stops begin with a hum; before these there is silence, which is the closure of the mouth.
+_SILENT_CLOSURES = frozenset("ptkqcʈ")
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Spans in samples; phonemes lie end to end over the whole recording."""
+
+    words: tuple[WordSpan, ...]
+    phonemes: tuple[PhonemeSpan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Onset:
+    """A phoneme's beginning, and the index of the last word event before it (-1 for none)."""
+
+    symbol: str
+    is_stressed: bool
+    sample: int
+    word: int
+
+
+def ipa_of(name: str) -> str:
+    """The IPA symbol in espeak-ng's name of a phoneme, without stress; empty for a pause."""
+    plain = _LANGUAGE_SWITCH.sub("", name).strip(_STRESS)
+    return _NOT_IPA_PATTERN.sub(lambda match: _NOT_IPA[match.group()], plain).translate(_NOT_IPA_MARKS)
+
+
+def _onsets(recording: Recording) -> list[_Onset]:
+    onsets: list[_Onset] = []
+    word = -1
+    for event in recording.events:
+        if isinstance(event, WordEvent):
+            word += 1
+            continue
+        symbol = ipa_of(event.name)
+        is_pause = not _LANGUAGE_SWITCH.sub("", event.name)
+        if symbol or is_pause:
+            onsets.append(_Onset(symbol, event.name.startswith("ˈ"), event.sample, word))
+    return onsets
+
+
+def _closure_start(samples: NDArray[np.int16], onset: _Onset, earliest: int) -> int:
+    """Where the silence right before a phoneme begins, not before `earliest`."""
+    before = np.flatnonzero(samples[earliest : onset.sample])
+    return earliest + (int(before[-1]) + 1 if before.size else 0)
+
+
+def _starts(samples: NDArray[np.int16], onsets: list[_Onset]) -> list[int]:
+    """Where each phoneme really begins: espeak-ng reports a voiceless stop only when the closure opens."""
+    starts: list[int] = []
+    for index, onset in enumerate(onsets):
+        earliest = min(onsets[index - 1].sample, onset.sample) if index else 0
+        follows_pause = bool(index) and not onsets[index - 1].symbol
+        has_closure = onset.symbol[:1] in _SILENT_CLOSURES or not follows_pause
+        starts.append(_closure_start(samples, onset, earliest) if onset.symbol and has_closure else onset.sample)
+    return starts
+
+
+def _phonemes(samples: NDArray[np.int16], onsets: list[_Onset]) -> list[PhonemeSpan]:
+    """One span for each onset, end to end from 0; of those that begin together each gets its share."""
+    starts = [*_starts(samples, onsets), len(samples)]
+    if onsets:
+        starts[0] = 0
+    spans: list[PhonemeSpan] = []
+    index = 0
+    while index < len(onsets):
+        same = index
+        while same + 1 < len(onsets) and starts[same + 1] <= starts[index] and onsets[same + 1].symbol:
+            same += 1
+        begin, end, count = starts[index], max(starts[same + 1], starts[index]), same + 1 - index
+        for part, onset in enumerate(onsets[index : same + 1]):
+            start, stop = (begin + (end - begin) * k // count for k in (part, part + 1))
+            spans.append(PhonemeSpan(onset.symbol, start, stop, onset.is_stressed))
+        index = same + 1
+    return spans
+
+
+def _token_of_events(events: list[WordEvent], tokens: list[Token]) -> list[int]:
+    """For each word event the token that it speaks; positions behind a symbol may point at the blank after it."""
+    found: list[int] = []
+    token = 0
+    for index, event in enumerate(events):
+        while token + 1 < len(tokens) and tokens[token + 1].begin <= event.position:
+            token += 1
+        is_behind = event.position >= tokens[token].end and token + 1 < len(tokens)
+        if is_behind and not (index + 1 < len(events) and events[index + 1].position == tokens[token + 1].begin):
+            token += 1
+        found.append(token)
+    return found
+
+
+def _words(
+    spoken: SpeakableText, tokens: list[Token], events: list[WordEvent], onsets: list[_Onset], spans: list[PhonemeSpan]
+) -> list[WordSpan]:
+    token_of_event = _token_of_events(events, tokens)
+    sounds: dict[int, list[PhonemeSpan]] = {}
+    for onset, span in zip(onsets, spans, strict=True):
+        if onset.symbol and onset.word >= 0:
+            sounds.setdefault(token_of_event[onset.word], []).append(span)
+    words: list[WordSpan] = []
+    heard = sorted(sounds)
+    for token, following in zip(heard, [*heard[1:], len(tokens)], strict=True):
+        # "of the" is one event: the words without an event of their own share the sound of the one before them.
+        group = [[token, token]]
+        for silent in range(token + 1, following):
+            if tokens[silent].is_glued:
+                group[-1][1] = silent
+            elif any(char.isalnum() for char in spoken.text[tokens[silent].begin : tokens[silent].end]):
+                group.append([silent, silent])
+        words.extend(_share(spoken, tokens, group, sounds[token]))
+    return words
+
+
+def _share(
+    spoken: SpeakableText, tokens: list[Token], group: list[list[int]], sound: list[PhonemeSpan]
+) -> list[WordSpan]:
+    """Share phonemes among words by their letters, at least one for each word."""
+    group = group[: len(sound)]
+    letters = [tokens[last].end - tokens[first].begin for first, last in group]
+    words = []
+    begin = 0
+    for index, (first, last) in enumerate(group):
+        fair = round(len(sound) * sum(letters[: index + 1]) / sum(letters))
+        end = min(max(fair, begin + 1), len(sound) - (len(group) - 1 - index))
+        text_begin, text_end = spoken.spans[tokens[first].begin][0], spoken.spans[tokens[last].end - 1][1]
+        words.append(WordSpan(text_begin, text_end, sound[begin].start, sound[end - 1].end))
+        begin = end
+    return words
+
+
+def timing_of(spoken: SpeakableText, recording: Recording) -> Timing:
+    """The spans of a recording of `spoken.text`; text ranges are those of the source text."""
+    onsets = _onsets(recording)
+    spans = _phonemes(recording.samples, onsets)
+    tokens = tokens_of(spoken.text)
+    events = [event for event in recording.events if isinstance(event, WordEvent)]
+    words = _words(spoken, tokens, events, onsets, spans) if tokens else []
+    return Timing(tuple(words), tuple(span for span in spans if span.end > span.start))

@@ -1,0 +1,169 @@
+"""The gRPC edge of text to speech: messages in, messages out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+from avatar.media.v1 import media_pb2
+from avatar.tts.v1 import tts_pb2, tts_pb2_grpc
+
+from services.common.audio import wav_of
+from services.common.errors import EngineError, InvalidRequestError, ProtocolError
+from services.common.server import MAX_MESSAGE_BYTES
+from services.common.timing import duration_of
+from services.tts.engine import SpeechEngine, find_language
+from services.tts.messages import (
+    audio_of,
+    begins_something,
+    config_of,
+    end_of,
+    output_rate_of,
+    style_of,
+    timing_of,
+    voice_name,
+)
+from services.tts.narration import Chunk, Narration
+from services.tts.slots import Slot, Slots
+from services.tts.stream import SynthesisStream
+from services.tts.text import Segmenter
+from services.tts.utterances import MAX_TEXT_CHARACTERS
+
+# What is left of a message for the timing.
+_MAX_WAV_BYTES = MAX_MESSAGE_BYTES - 2 * 1024 * 1024
+
+
+class TextToSpeechServicer(tts_pb2_grpc.TextToSpeechServiceServicer):
+    """Serves one engine; a call holds one of its speakers from beginning to end."""
+
+    def __init__(
+        self, engine: SpeechEngine, slots: Slots, info: media_pb2.EngineInfo, *, idle_timeout_s: float
+    ) -> None:
+        self._capabilities = engine.capabilities
+        self._slots = slots
+        self._info = info
+        self._idle_timeout_s = idle_timeout_s
+
+    # The generated base class knows streamed answers only as generators.
+    async def StreamingSynthesize(  # type: ignore[override]
+        self, request_iterator: AsyncIterator[tts_pb2.StreamingSynthesizeRequest], context: Any
+    ) -> None:
+        requests = aiter(request_iterator)
+        config = await self._first_config(requests)
+        style, rate_hz = style_of(config, self._capabilities), output_rate_of(config, self._capabilities)
+        with self._slots.lend() as slot:
+            started = tts_pb2.StreamingSynthesizeResponse.Started(config=config_of(style, rate_hz), engine=self._info)
+            await context.write(tts_pb2.StreamingSynthesizeResponse(started=started))
+            stream = SynthesisStream(context, slot, self._capabilities, style, rate_hz, self._idle_timeout_s)
+            await stream.run(requests)
+
+    async def _first_config(
+        self, requests: AsyncIterator[tts_pb2.StreamingSynthesizeRequest]
+    ) -> tts_pb2.SynthesisConfig:
+        try:
+            async with asyncio.timeout(self._idle_timeout_s):
+                first = await anext(requests, None)
+        except TimeoutError as error:
+            raise ProtocolError(f"no config came in {self._idle_timeout_s:g} s; it is the first message") from error
+        if first is None or first.WhichOneof("request") != "config":
+            sent = "nothing" if first is None else first.WhichOneof("request") or "an empty message"
+            raise ProtocolError(f"the first message is config, not {sent}")
+        return first.config
+
+    async def Synthesize(self, request: tts_pb2.SynthesizeRequest, context: Any) -> tts_pb2.SynthesizeResponse:
+        style, rate_hz = (
+            style_of(request.config, self._capabilities),
+            output_rate_of(request.config, self._capabilities),
+        )
+        chunks: list[Chunk] = []
+        size = 0
+        with self._slots.lend() as slot:
+            narration = Narration(slot.speaker, style, self._capabilities.sample_rate_hz, rate_hz)
+            async with contextlib.aclosing(_narrate(slot, narration, self._segmented(request.text))) as narrated:
+                async for chunk in narrated:
+                    chunks.append(chunk)
+                    size += len(chunk.pcm)
+                    if size > _MAX_WAV_BYTES:
+                        raise InvalidRequestError(
+                            f"this text is more than {size // 2 // rate_hz} s of speech, too long for one answer; "
+                            "use SynthesizeStream, a lower sample_rate_hertz or less text"
+                        )
+        return tts_pb2.SynthesizeResponse(
+            audio=await asyncio.to_thread(lambda: wav_of(b"".join(chunk.pcm for chunk in chunks), rate_hz)),
+            timing=timing_of("", chunks, rate_hz, exact=self._capabilities.has_exact_timing),
+            config=config_of(style, rate_hz),
+            audio_duration=duration_of(size // 2, rate_hz),
+        )
+
+    async def SynthesizeStream(  # type: ignore[override]
+        self, request: tts_pb2.SynthesizeStreamRequest, context: Any
+    ) -> None:
+        style, rate_hz = (
+            style_of(request.config, self._capabilities),
+            output_rate_of(request.config, self._capabilities),
+        )
+        segments = self._segmented(request.text)
+        response = tts_pb2.SynthesizeStreamResponse
+        exact = self._capabilities.has_exact_timing
+        sent = 0
+        with self._slots.lend() as slot:
+            started = tts_pb2.StreamingSynthesizeResponse.Started(config=config_of(style, rate_hz), engine=self._info)
+            await context.write(response(started=started))
+            narration = Narration(slot.speaker, style, self._capabilities.sample_rate_hz, rate_hz)
+            sequence = 0
+            try:
+                async with contextlib.aclosing(_narrate(slot, narration, segments)) as narrated:
+                    async for chunk in narrated:
+                        if begins_something(chunk):
+                            await context.write(response(timing=timing_of("", [chunk], rate_hz, exact=exact)))
+                        await context.write(response(audio=audio_of("", sequence, chunk, rate_hz)))
+                        sequence += 1
+                        sent += len(chunk.pcm) // 2
+            except EngineError:
+                # HTTP/1.1 cannot show the status that follows; this can be seen there.
+                end = end_of("", tts_pb2.UtteranceEnd.REASON_FAILED, sent, rate_hz)
+                await context.write(response(utterance_end=end))
+                raise
+            end = end_of("", tts_pb2.UtteranceEnd.REASON_COMPLETED, sent, rate_hz)
+            await context.write(response(utterance_end=end))
+
+    def _segmented(self, text: str) -> Segmenter:
+        if not 1 <= len(text) <= MAX_TEXT_CHARACTERS:
+            raise InvalidRequestError(f"text has 1 to {MAX_TEXT_CHARACTERS} characters, not {len(text)}")
+        segments = Segmenter(self._capabilities.segment_unit, self._capabilities.max_segment_characters)
+        segments.add(text)
+        segments.complete()
+        return segments
+
+    async def ListVoices(self, request: tts_pb2.ListVoicesRequest, context: Any) -> tts_pb2.ListVoicesResponse:
+        capabilities = self._capabilities
+        if request.language_code and find_language(capabilities, request.language_code) is None:
+            return tts_pb2.ListVoicesResponse()
+        return tts_pb2.ListVoicesResponse(
+            voices=[
+                tts_pb2.Voice(
+                    name=voice_name(voice.id),
+                    display_name=voice.display_name,
+                    language_codes=capabilities.languages,
+                    natural_sample_rate_hertz=capabilities.sample_rate_hz,
+                )
+                for voice in capabilities.voices
+            ]
+        )
+
+    async def GetHealth(self, request: tts_pb2.GetHealthRequest, context: Any) -> tts_pb2.GetHealthResponse:
+        return tts_pb2.GetHealthResponse(
+            status="healthy", engine=self._info, language_codes=self._capabilities.languages
+        )
+
+
+async def _narrate(slot: Slot, narration: Narration, segments: Segmenter) -> AsyncGenerator[Chunk, None]:
+    """All chunks of a whole text, each made on the slot's thread when it is asked for."""
+    while segment := segments.take():
+        chunks = narration.speak(segment)
+        while chunk := await slot.thread.run(next, chunks, None):
+            yield chunk
+    for chunk in narration.finish():
+        yield chunk

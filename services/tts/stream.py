@@ -1,0 +1,185 @@
+"""One bidirectional stream: a reader that notes what the caller wants, a writer that speaks it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Generator
+from typing import Any
+
+from avatar.tts.v1 import tts_pb2
+
+from services.common.errors import EngineError, ProtocolError
+from services.common.log import get_logger
+from services.common.status import status_of
+from services.tts.engine import Capabilities, Style
+from services.tts.messages import audio_of, begins_something, end_of, timing_of
+from services.tts.narration import Chunk, Narration
+from services.tts.slots import Slot
+from services.tts.utterances import Utterance, UtteranceQueue
+
+log = get_logger(__name__)
+_Response = tts_pb2.StreamingSynthesizeResponse
+
+
+class _Speech:
+    """The head of the queue while it is spoken."""
+
+    def __init__(self, utterance: Utterance, narration: Narration) -> None:
+        self.utterance = utterance
+        self.narration = narration
+        self.chunks: Generator[Chunk, None, None] | None = None
+        self.is_finishing = False
+        self.sequence = 0
+
+
+class SynthesisStream:
+    """Speaks the utterances of one call in their order.
+
+    The writer alone sends, one message at a time, and looks for dropped utterances before each. So nothing of an
+    utterance can follow its end, and a cancel waits for no more than the message that is on its way.
+    """
+
+    def __init__(
+        self, context: Any, slot: Slot, capabilities: Capabilities, style: Style, rate_hz: int, idle_timeout_s: float
+    ) -> None:
+        """Args: rate_hz: of the audio that is sent."""
+        self._context = context
+        self._slot = slot
+        self._capabilities = capabilities
+        self._style = style
+        self._rate_hz = rate_hz
+        self._idle_timeout_s = idle_timeout_s
+        self._queue = UtteranceQueue(capabilities)
+        self._changed = asyncio.Event()
+        self._speech: _Speech | None = None
+        self._reading: asyncio.Timeout | None = None
+
+    async def run(self, requests: AsyncIterator[tts_pb2.StreamingSynthesizeRequest]) -> None:
+        """Serve until the caller has sent everything and has been told everything.
+
+        Raises: InvalidRequestError, ProtocolError, OverloadedError.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._read(requests))
+                tasks.create_task(self._write())
+        finally:
+            await self._drop_speech()
+
+    async def _read(self, requests: AsyncIterator[tts_pb2.StreamingSynthesizeRequest]) -> None:
+        try:
+            async with asyncio.timeout(self._idle_timeout_s) as self._reading:
+                async for request in requests:
+                    self._note_activity()
+                    self._accept(request)
+                    self._changed.set()
+        except TimeoutError as error:
+            raise ProtocolError(f"nothing came for {self._idle_timeout_s:g} s; open another stream to go on") from error
+        self._reading = None
+        self._queue.close()
+        self._changed.set()
+
+    def _note_activity(self) -> None:
+        if self._reading is not None:
+            self._reading.reschedule(asyncio.get_running_loop().time() + self._idle_timeout_s)
+
+    def _accept(self, request: tts_pb2.StreamingSynthesizeRequest) -> None:
+        match request.WhichOneof("request"):
+            case "text":
+                text = request.text
+                self._queue.add_text(text.utterance_id, text.text, is_last=text.last)
+            case "flush":
+                self._queue.flush(request.flush.utterance_id)
+            case "cancel":
+                self._queue.cancel(request.cancel.utterance_id)
+            case "config":
+                raise ProtocolError("config came twice; it is the first message and no other")
+            case None:
+                raise ProtocolError("a message was empty; send text, flush or cancel")
+
+    async def _write(self) -> None:
+        while True:
+            self._changed.clear()
+            if dropped := self._queue.take_cancelled():
+                await self._end(dropped, tts_pb2.UtteranceEnd.REASON_CANCELLED)
+            elif self._queue.head is not None:
+                if not await self._advance(self._queue.head):
+                    await self._changed.wait()
+            elif self._queue.is_closed:
+                return
+            else:
+                await self._changed.wait()
+
+    async def _advance(self, utterance: Utterance) -> bool:
+        """Take one step in the utterance. Returns: whether there was one to take; else it waits for text."""
+        speech = self._speech
+        if speech is None or speech.utterance is not utterance:
+            await self._drop_speech()
+            narration = Narration(self._slot.speaker, self._style, self._capabilities.sample_rate_hz, self._rate_hz)
+            speech = self._speech = _Speech(utterance, narration)
+        if speech.chunks is None and not self._begin_part(speech):
+            if not speech.is_finishing:
+                return False
+            self._queue.end(utterance)
+            await self._end(utterance, tts_pb2.UtteranceEnd.REASON_COMPLETED)
+            return True
+        assert speech.chunks is not None
+        try:
+            chunk = await self._slot.thread.run(next, speech.chunks, None)
+        except EngineError as error:
+            await self._fail(utterance, error)
+            return True
+        if chunk is None:
+            speech.chunks = None
+        else:
+            await self._send(speech, chunk)
+        return True
+
+    @staticmethod
+    def _begin_part(speech: _Speech) -> bool:
+        """Go on to the next segment, or to the silence at the end."""
+        if segment := speech.utterance.text.take():
+            speech.chunks = speech.narration.speak(segment)
+        elif speech.utterance.text.is_complete and not speech.is_finishing:
+            speech.is_finishing = True
+            speech.chunks = speech.narration.finish()
+        return speech.chunks is not None
+
+    async def _send(self, speech: _Speech, chunk: Chunk) -> None:
+        """Send a chunk, its timing first, unless its utterance was dropped meanwhile."""
+        utterance = speech.utterance
+        if begins_something(chunk) and not utterance.is_cancelled:
+            exact = self._capabilities.has_exact_timing
+            await self._respond(_Response(timing=timing_of(utterance.id, [chunk], self._rate_hz, exact=exact)))
+        if not utterance.is_cancelled:
+            # Counted before it is sent: a cancel that comes meanwhile finds it on its way.
+            utterance.sent_samples = chunk.start + len(chunk.pcm) // 2
+            await self._respond(_Response(audio=audio_of(utterance.id, speech.sequence, chunk, self._rate_hz)))
+            speech.sequence += 1
+
+    async def _fail(self, utterance: Utterance, error: EngineError) -> None:
+        log.warning("synthesis_failed", error=str(error))
+        if not utterance.is_cancelled:
+            self._queue.end(utterance)
+            await self._respond(_Response(warning=status_of(error)))
+            await self._end(utterance, tts_pb2.UtteranceEnd.REASON_FAILED)
+
+    async def _end(self, utterance: Utterance, reason: tts_pb2.UtteranceEnd.Reason.ValueType) -> None:
+        if self._speech is not None and self._speech.utterance is utterance:
+            await self._drop_speech()
+        end = end_of(utterance.id, reason, utterance.sent_samples, self._rate_hz)
+        await self._respond(_Response(utterance_end=end))
+
+    async def _respond(self, response: tts_pb2.StreamingSynthesizeResponse) -> None:
+        try:
+            async with asyncio.timeout(self._idle_timeout_s):
+                await self._context.write(response)
+        except TimeoutError as error:
+            raise ProtocolError(f"nothing was read for {self._idle_timeout_s:g} s; read what the call sends") from error
+        self._note_activity()
+
+    async def _drop_speech(self) -> None:
+        speech, self._speech = self._speech, None
+        if speech is not None and speech.chunks is not None:
+            # On its own thread, behind the chunk that it may still be making.
+            await self._slot.thread.run(speech.chunks.close)
