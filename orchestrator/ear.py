@@ -80,7 +80,7 @@ class Ear:
 
     async def _feed(self, stream: Listening) -> None:
         sent_s = 0.0
-        self._stream_start_s = float("inf")
+        self._stream_start_s = self._clock.media_s
         while True:
             item = await self._waiting.get()
             if isinstance(item, bool):

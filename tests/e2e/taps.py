@@ -1,0 +1,160 @@
+"""Real gRPC servers between the orchestrator and a service: they note what passes, and may spoil it on purpose."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import grpc
+import numpy as np
+from avatar.media.v1 import media_pb2
+from avatar.render.v1 import render_pb2
+from avatar.tts.v1 import tts_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from numpy.typing import NDArray
+
+from services.common.audio import samples_of_pcm16
+
+_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+
+
+@dataclass
+class Spoken:
+    """What the voice service was asked and gave. Args: sound: shape (n,), 48 kHz, as it left the service."""
+
+    text: str = ""
+    pcm: bytearray = field(default_factory=bytearray)
+    visemes: list[media_pb2.VisemeTiming] = field(default_factory=list)
+
+    @property
+    def sound(self) -> NDArray[np.float32]:
+        return samples_of_pcm16(bytes(self.pcm))
+
+
+class _Pass:
+    """Passes every method on as bytes; `change` sees the answers of streams."""
+
+    def __init__(self, channel: grpc.aio.Channel, asked: Callable[[str, bytes], None], change: Callable[..., bytes]):
+        self._channel = channel
+        self._asked = asked
+        self._change = change
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
+        method = details.method
+
+        async def behave(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+            call: Any = self._channel.stream_stream(method)(cast("Any", self._noted(method, requests)))
+            try:
+                async for answer in call:
+                    yield self._change(method, answer)
+            except grpc.aio.AioRpcError as error:
+                await context.abort(error.code(), error.details() or "", error.trailing_metadata() or ())
+            finally:
+                call.cancel()
+
+        return grpc.stream_stream_rpc_method_handler(behave)
+
+    async def _noted(self, method: str, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for request in requests:
+            self._asked(method, request)
+            yield request
+
+
+@contextlib.asynccontextmanager
+async def _passing(port: int, target: int, asked: Any, change: Any) -> AsyncIterator[None]:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{target}", options=_OPTIONS) as channel:
+        server = grpc.aio.server(options=_OPTIONS)
+        checks = health.aio.HealthServicer()
+        await checks.set("", health_pb2.HealthCheckResponse.SERVING)
+        health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+        server.add_generic_rpc_handlers((_Pass(channel, asked, change),))  # type: ignore[arg-type]
+        assert server.add_insecure_port(f"127.0.0.1:{port}") == port
+        await server.start()
+        try:
+            yield
+        finally:
+            await server.stop(None)
+
+
+@contextlib.asynccontextmanager
+async def tapped_tts(port: int, target: int, swap_in: NDArray[np.int16] | None = None) -> AsyncIterator[list[Spoken]]:
+    """A voice service at `port` that is the one at `target`; yields what it spoke, by utterance in order.
+
+    Args: swap_in: sound at 48 kHz that is heard instead, from the first sample on.
+    """
+    spoken: dict[str, Spoken] = {}
+    heard: list[Spoken] = []
+
+    def of(utterance_id: str) -> Spoken:
+        if utterance_id not in spoken:
+            spoken[utterance_id] = Spoken()
+            heard.append(spoken[utterance_id])
+        return spoken[utterance_id]
+
+    def asked(method: str, raw: bytes) -> None:
+        if method.endswith("StreamingSynthesize"):
+            request = tts_pb2.StreamingSynthesizeRequest.FromString(raw)
+            if request.HasField("text"):
+                of(request.text.utterance_id).text += request.text.text
+
+    def change(method: str, raw: bytes) -> bytes:
+        if not method.endswith("StreamingSynthesize"):
+            return raw
+        answer = tts_pb2.StreamingSynthesizeResponse.FromString(raw)
+        if answer.HasField("timing"):
+            of(answer.timing.utterance_id).visemes.extend(answer.timing.visemes)
+        if answer.HasField("audio"):
+            noted = of(answer.audio.utterance_id)
+            if swap_in is not None:
+                start = len(noted.pcm) // 2
+                count = len(answer.audio.data) // 2
+                other = np.zeros(count, "<i2")
+                piece = swap_in[start : start + count]
+                other[: len(piece)] = piece
+                noted.pcm += answer.audio.data
+                answer.audio.data = other.tobytes()
+                return answer.SerializeToString()
+            noted.pcm += answer.audio.data
+        return raw
+
+    async with _passing(port, target, asked, change):
+        yield heard
+
+
+@contextlib.asynccontextmanager
+async def tapped_render(
+    port: int, target: int, *, frozen: bool = False, late_ms: int = 0
+) -> AsyncIterator[list[render_pb2.VideoFrame]]:
+    """A face service at `port` that is the one at `target`; yields the frames that passed, without their pixels.
+
+    Args: frozen: every frame shows the picture of the first; late_ms: every frame shows what was due before.
+    """
+    frames: list[render_pb2.VideoFrame] = []
+    first: list[bytes] = []
+    pending: list[bytes] = []
+
+    def change(method: str, raw: bytes) -> bytes:
+        if not method.endswith("StreamingRender"):
+            return raw
+        answer = render_pb2.StreamingRenderResponse.FromString(raw)
+        if not answer.HasField("frame"):
+            return raw
+        if not first:
+            first.append(answer.frame.data)
+        pending.append(answer.frame.data)
+        if frozen:
+            answer.frame.data = first[0]
+        elif late_ms:
+            answer.frame.data = pending[0]
+            if len(pending) > late_ms // 40:
+                pending.pop(0)
+        noted = render_pb2.VideoFrame()
+        noted.CopyFrom(answer.frame)
+        noted.data = b""
+        frames.append(noted)
+        return answer.SerializeToString()
+
+    async with _passing(port, target, lambda *_: None, change):
+        yield frames

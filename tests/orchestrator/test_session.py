@@ -1,0 +1,193 @@
+"""A conversation from heard words to heard answer, over real gRPC with scripted services at the far end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import numpy as np
+import pytest
+from avatar.conversation.v1 import conversation_pb2 as pb
+from avatar.stt.v1.stt_pb2 import TurnEvent
+
+from orchestrator.events import Follower
+from orchestrator.replies import replier_named
+from orchestrator.session import Channels, Session, SessionConfig
+from orchestrator.settings import ReplyName
+from services.common.errors import InvalidRequestError
+from tests.fakes.conversing_services import WORD_S, Services, scripted_services
+
+TIMEOUT_S = 10.0
+COUNT = "one two three four five six seven eight nine ten"
+
+
+class Listener:
+    """Pulls the session's sound as a browser would, and keeps what it heard."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.heard: list[np.ndarray[Any, np.dtype[np.int16]]] = []
+        self.loud = asyncio.Event()
+
+    async def run(self) -> None:
+        while True:
+            frame = await self._session.peer.speech.recv()
+            samples = frame.to_ndarray()[0]
+            self.heard.append(samples)
+            if samples.any():
+                self.loud.set()
+
+    @property
+    def loud_s(self) -> float:
+        return float(sum(np.count_nonzero(samples) for samples in self.heard)) / 48_000
+
+
+@contextlib.asynccontextmanager
+async def conversing(
+    services: Services, reply: ReplyName = "echo"
+) -> AsyncIterator[tuple[Session, Follower, Listener]]:
+    config = SessionConfig("avatars/default", "", "en", reply, frame_rate_hz=25, preset="ultrafast")
+    channels = Channels(services.stt, services.tts, services.render)
+    session = Session(config, channels, replier_named(reply, "en"))
+    listener = Listener(session)
+    with session.events.follow() as follower:
+        async with asyncio.timeout(TIMEOUT_S), asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(session.run()), tasks.create_task(listener.run())]
+            yield session, follower, listener
+            for task in running:
+                task.cancel()
+
+
+async def event(follower: Follower, kind: str) -> Any:
+    """The next event of a kind."""
+    async for found in follower.events():
+        if found.HasField(kind):  # type: ignore[arg-type]
+            return getattr(found, kind)
+    raise AssertionError(f"the conversation ended without {kind}")
+
+
+async def test_what_was_heard_is_said_and_both_stand_in_the_transcript() -> None:
+    async with scripted_services() as services, conversing(services) as (session, follower, listener):
+        services.ears.hear_turn("good morning world")
+        ended = await event(follower, "utterance_ended")
+    assert services.mouth.texts == ["good morning world"]
+    assert ended.heard_text == "good morning world"
+    assert not ended.interrupted
+    assert listener.loud_s == pytest.approx(3 * WORD_S, abs=0.001)
+    said = [(item.speaker, item.text, item.interrupted) for item in session.transcript]
+    assert said == [
+        (pb.SPEAKER_USER, "good morning world", False),
+        (pb.SPEAKER_AVATAR, "good morning world", False),
+    ]
+    assert services.ears.assistant_speaking == [True, False]
+
+
+async def test_barge_in_ducks_then_cuts_and_the_transcript_ends_where_the_sound_did() -> None:
+    async with scripted_services() as services, conversing(services) as (session, follower, listener):
+        services.ears.hear_turn(COUNT)
+        await listener.loud.wait()
+        services.ears.hear(TurnEvent.KIND_SPEECH_STARTED, TurnEvent.KIND_BARGE_IN)
+        ended = await event(follower, "utterance_ended")
+        heard_ticks = len(listener.heard)
+        services.ears.hear("stop please", TurnEvent.KIND_END_OF_TURN)
+        await event(follower, "utterance_started")
+    assert ended.interrupted
+    heard_s = ended.heard_duration.ToMilliseconds() / 1000
+    words = min(10, int(np.ceil(round(heard_s / WORD_S, 6))))
+    assert ended.heard_text == " ".join(COUNT.split()[:words])
+    before = np.concatenate(listener.heard[:heard_ticks])
+    assert np.count_nonzero(before) / 48_000 == pytest.approx(heard_s, abs=0.021)
+    assert before[-1] == 0
+    assert session.transcript[1].interrupted
+    assert session.transcript[1].text == ended.heard_text
+    assert services.mouth.texts[1] == "stop please"
+    assert "interrupt" not in services.face.asked
+
+
+async def test_a_cough_over_the_answer_only_ducks_it() -> None:
+    async with scripted_services() as services, conversing(services) as (_, follower, listener):
+        services.ears.hear_turn("one two three four five")
+        await listener.loud.wait()
+        services.ears.hear(TurnEvent.KIND_SPEECH_STARTED, TurnEvent.KIND_BACKCHANNEL, TurnEvent.KIND_END_OF_TURN)
+        ended = await event(follower, "utterance_ended")
+    assert (ended.heard_text, ended.interrupted) == ("one two three four five", False)
+    assert services.mouth.texts == ["one two three four five"]
+
+
+async def test_typed_words_interrupt_and_are_answered() -> None:
+    async with scripted_services() as services, conversing(services) as (session, follower, listener):
+        session.type("one two three four five six")
+        await listener.loud.wait()
+        session.type("next")
+        first = await event(follower, "utterance_ended")
+        second = await event(follower, "utterance_ended")
+    assert (first.interrupted, second.interrupted, second.heard_text) == (True, False, "next")
+
+
+async def test_interrupt_answers_once_nothing_follows() -> None:
+    async with scripted_services() as services, conversing(services) as (session, _, listener):
+        session.type("one two three four five six")
+        await listener.loud.wait()
+        stopped = await session.interrupt()
+        assert stopped is not None
+        loud_s = listener.loud_s
+        assert await session.interrupt() is None
+        listener.loud.clear()
+        session.type("x")
+        await listener.loud.wait()
+    assert stopped.heard_s == pytest.approx(loud_s, abs=0.021)
+
+
+async def test_without_a_voice_the_words_are_shown() -> None:
+    async with (
+        scripted_services(without=frozenset({"tts"})) as services,
+        conversing(services) as (session, follower, _),
+    ):
+        session.type("still here")
+        gone = await event(follower, "service_changed")
+        ended = await event(follower, "utterance_ended")
+    assert (gone.service, gone.available) == ("tts", False)
+    assert "text" in gone.message
+    assert ended.heard_text == "still here"
+
+
+async def test_without_ears_typed_words_are_answered() -> None:
+    async with (
+        scripted_services(without=frozenset({"stt"})) as services,
+        conversing(services) as (session, follower, _),
+    ):
+        gone = await event(follower, "service_changed")
+        session.type("can you read this")
+        ended = await event(follower, "utterance_ended")
+    assert (gone.service, gone.available) == ("stt", False)
+    assert ended.heard_text == "can you read this"
+
+
+async def test_an_assistant_speaks_by_say_and_a_repeated_call_says_it_once() -> None:
+    async with scripted_services() as services, conversing(services, "assistant") as (session, follower, _):
+        services.ears.hear_turn("what time is it")
+        await event(follower, "turn_changed")
+        for _ in range(2):
+            assert session.say("noon", "answer-1", "") == "answer-1"
+        assert (await event(follower, "utterance_ended")).utterance_id == "answer-1"
+        session.say("really", "answer-2", "happy")
+        assert (await event(follower, "utterance_ended")).utterance_id == "answer-2"
+    assert services.mouth.texts == ["noon", "really"]
+
+
+@pytest.mark.parametrize("text", ["", "   ", "x" * 20_001])
+async def test_a_text_that_is_empty_or_too_long_is_refused(text: str) -> None:
+    async with scripted_services() as services, conversing(services) as (session, _, _):
+        with pytest.raises(InvalidRequestError, match="1 to 20000"):
+            session.type(text)
+
+
+async def test_the_last_event_says_that_the_conversation_is_over() -> None:
+    async with scripted_services() as services, conversing(services) as (session, follower, _):
+        session.type("hello")
+        await event(follower, "utterance_started")
+    events = [found async for found in follower.events()]
+    assert events[-1].HasField("ended")
+    assert session.message(with_transcript=False).HasField("end_time")
