@@ -1,0 +1,92 @@
+"""What a living face does without being told: blinks, sways, breathes and lets its eyes wander."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.render.engine import HeadPose
+
+# Seconds from one blink to the next, and how long one takes.
+BLINK_EVERY_S = (2.0, 6.0)
+BLINK_LASTS_S = (0.14, 0.19)
+# Lids stay shut for one frame at 25 frames per second, so that every blink is seen.
+_SHUT_S = 0.042
+_CLOSING_SHARE = 0.4
+_FIXATION_S = (0.6, 2.6)
+_SACCADE_S = 0.04
+# Degrees of one standard deviation: eyes rest near the viewer's.
+_WANDER = (1.6, 0.8)
+# (periods in seconds, degrees each): no period is a multiple of another, so that no motion repeats.
+_YAW = ((13.7, 1.0), (7.3, 0.6), (3.1, 0.22))
+_PITCH = ((11.9, 0.5), (5.3, 0.35))
+_ROLL = ((17.1, 0.55), (6.7, 0.3))
+_BREATH_S, _BREATH = 4.1, 0.28
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Idle motion at one moment: lids (0 open, 1 shut), eyes and head in degrees."""
+
+    blink: float
+    gaze_yaw: float
+    gaze_pitch: float
+    pose: HeadPose
+
+
+class IdleMotion:
+    """The same seed gives the same motion, whatever moments are asked for and in whatever order."""
+
+    def __init__(self, seed: int) -> None:
+        blinks, eyes, head = np.random.default_rng(seed).spawn(3)
+        self._blink_rng, self._eyes_rng = blinks, eyes
+        self._blinks: list[tuple[float, float]] = []
+        self._next_blink_s = float(blinks.uniform(1.0, BLINK_EVERY_S[1] / 2))
+        self._fixations: list[tuple[float, float, float]] = [(0.0, 0.0, 0.0)]
+        self._phases = head.uniform(0.0, 2 * math.pi, len(_YAW) + len(_PITCH) + len(_ROLL) + 1)
+
+    def at(self, time_s: float) -> Idle:
+        """Idle motion `time_s` seconds after the start, 0 or more."""
+        gaze_yaw, gaze_pitch = self._gaze(time_s)
+        return Idle(self._blink(time_s), gaze_yaw, gaze_pitch, self._pose(time_s))
+
+    def _blink(self, time_s: float) -> float:
+        while self._next_blink_s <= time_s:
+            self._blinks.append((self._next_blink_s, float(self._blink_rng.uniform(*BLINK_LASTS_S))))
+            self._next_blink_s += float(self._blink_rng.uniform(*BLINK_EVERY_S))
+        index = bisect.bisect_right(self._blinks, (time_s, math.inf)) - 1
+        if index < 0:
+            return 0.0
+        start, lasts = self._blinks[index]
+        t, moving = time_s - start, lasts - _SHUT_S
+        closing = moving * _CLOSING_SHARE
+        # Lids fall faster than they rise.
+        if t < closing:
+            return math.sin(t / closing * math.pi / 2) ** 2
+        opening = (t - closing - _SHUT_S) / (moving - closing)
+        if opening <= 0.0:
+            return 1.0
+        return math.cos(min(opening, 1.0) * math.pi / 2) ** 2 if opening < 1.0 else 0.0
+
+    def _gaze(self, time_s: float) -> tuple[float, float]:
+        while self._fixations[-1][0] <= time_s:
+            start = self._fixations[-1][0] + float(self._eyes_rng.uniform(*_FIXATION_S))
+            yaw, pitch = self._eyes_rng.normal(0.0, _WANDER)
+            self._fixations.append((start, float(np.clip(yaw, -4, 4)), float(np.clip(pitch, -2, 2))))
+        index = bisect.bisect_right(self._fixations, (time_s, math.inf, math.inf)) - 1
+        start, yaw, pitch = self._fixations[index]
+        _, from_yaw, from_pitch = self._fixations[max(index - 1, 0)]
+        t = min((time_s - start) / _SACCADE_S, 1.0)
+        return from_yaw + (yaw - from_yaw) * t, from_pitch + (pitch - from_pitch) * t
+
+    def _pose(self, time_s: float) -> HeadPose:
+        waves = iter(self._phases)
+
+        def sway(parts: tuple[tuple[float, float], ...]) -> float:
+            return sum(size * math.sin(2 * math.pi * time_s / period + next(waves)) for period, size in parts)
+
+        yaw, pitch, roll = sway(_YAW), sway(_PITCH), sway(_ROLL)
+        return HeadPose(yaw, pitch + sway(((_BREATH_S, _BREATH),)), roll)

@@ -1,0 +1,218 @@
+"""What one stream's face does: speech, expression, gaze and idle motion become one FaceState for each moment."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.common.errors import InvalidRequestError
+from services.render.audio_visemes import AudioMotion
+from services.render.blendshapes import BLENDSHAPE_NAMES, INDEX, Weights, rest
+from services.render.engine import FaceState, HeadPose
+from services.render.expressions import (
+    MAX_GAZE_PITCH,
+    MAX_GAZE_YAW,
+    ExpressionKind,
+    expression_pose,
+    expression_weights,
+    gaze_weights,
+)
+from services.render.idle_motion import IdleMotion
+from services.render.speech_motion import SILENT, MouthPose, SpeechMotion, VisemeCue
+
+# From one source of mouth shapes to another (also to none, after an interruption), without a jump.
+_RELEASE_S = 0.12
+# The caller's clock and the place in the utterance run together; a larger difference is a jump.
+_JUMP_S = 0.1
+_GAZE_SHIFT_S = 0.12
+DEFAULT_TRANSITION_S = 0.2
+# Utterances that are known at once; the oldest is forgotten first.
+_MAX_UTTERANCES = 8
+_MAX_INTERRUPTED = 1000
+_HEAD_FOLLOWS_GAZE = 0.16
+# Shapes that part the lips: they give way where speech shuts them.
+_PARTING = np.array(
+    [
+        name.startswith(("jawOpen", "mouthFunnel", "mouthUpperUp", "mouthLowerDown", "mouthShrugUpper", "noseSneer"))
+        for name in BLENDSHAPE_NAMES
+    ]
+)
+_OF_MOUTH = np.array([name.startswith(("jaw", "mouth", "tongue")) for name in BLENDSHAPE_NAMES])
+
+
+@dataclass(slots=True)
+class _Utterance:
+    spoken: SpeechMotion
+    heard: AudioMotion | None
+    last_offset_s: float = 0.0
+
+    def at(self, offset_s: float) -> MouthPose:
+        if self.spoken:
+            return self.spoken.at(offset_s)
+        return self.heard.at(offset_s) if self.heard else SILENT
+
+
+@dataclass(slots=True)
+class _Change:
+    """A value on its way to another; it sets out at the frame after it was asked for."""
+
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+    lasts_s: float
+    since_s: float | None = None
+
+    def at(self, time_s: float) -> NDArray[np.float64]:
+        if self.since_s is None:
+            return self.before
+        t = 1.0 if self.lasts_s <= 0 else min(max((time_s - self.since_s) / self.lasts_s, 0.0), 1.0)
+        return self.before + (self.after - self.before) * (t * t * (3 - 2 * t))
+
+
+@dataclass(slots=True)
+class _Shown:
+    """What the last frame showed."""
+
+    time_s: float = 0.0
+    utterance_id: str = ""
+    offset_s: float = 0.0
+    mouth: Weights = field(default_factory=rest)
+    activity: float = 0.0
+    emphasis: float = 0.0
+
+
+class Performance:
+    """One face from the start of a stream to its end. Its clock is the caller's presentation time."""
+
+    def __init__(self, seed: int, frame_rate_hz: int, sample_rate_hz: int | None = None) -> None:
+        """Args: seed: of the idle motion; sample_rate_hz: of the audio, None when there will be none."""
+        self._idle = IdleMotion(seed)
+        self._frame_interval_s = 1 / frame_rate_hz
+        self._sample_rate_hz = sample_rate_hz
+        self._utterances: OrderedDict[str, _Utterance] = OrderedDict()
+        self._interrupted: OrderedDict[str, None] = OrderedDict()
+        # Weights, then yaw, pitch and roll of the head.
+        still = np.zeros(len(BLENDSHAPE_NAMES) + 3)
+        self._expression = _Change(still, still, 0.0, 0.0)
+        # Yaw, pitch, and how much of the natural wandering is left.
+        natural = np.array([0.0, 0.0, 1.0])
+        self._gaze = _Change(natural, natural, 0.0, 0.0)
+        self._shown = _Shown()
+        self._release: tuple[Weights, float] | None = None
+
+    def is_interrupted(self, utterance_id: str) -> bool:
+        return utterance_id in self._interrupted
+
+    def knows(self, utterance_id: str) -> bool:
+        return utterance_id in self._utterances
+
+    def _utterance(self, utterance_id: str) -> _Utterance:
+        if utterance_id not in self._utterances:
+            heard = AudioMotion(self._sample_rate_hz) if self._sample_rate_hz else None
+            self._utterances[utterance_id] = _Utterance(SpeechMotion(self._frame_interval_s), heard)
+            while len(self._utterances) > _MAX_UTTERANCES:
+                self._utterances.popitem(last=False)
+        return self._utterances[utterance_id]
+
+    def add_visemes(self, utterance_id: str, cues: Sequence[VisemeCue]) -> None:
+        """Raises: InvalidRequestError if they are out of order. Of an interrupted utterance they are dropped."""
+        if not self.is_interrupted(utterance_id):
+            self._utterance(utterance_id).spoken.add(cues)
+
+    def add_audio(self, utterance_id: str, samples: NDArray[np.float32]) -> None:
+        """Args: samples: shape (n,), in [-1, 1]. Of an interrupted utterance they are dropped."""
+        if not self.is_interrupted(utterance_id):
+            heard = self._utterance(utterance_id).heard
+            assert heard is not None
+            heard.push(samples)
+
+    def finish(self, utterance_id: str) -> None:
+        """All of an utterance was sent."""
+        utterance = self._utterances.get(utterance_id)
+        if utterance is not None and utterance.heard is not None:
+            utterance.heard.finish()
+
+    def interrupt(self, utterance_id: str) -> float:
+        """Stop an utterance for good. Returns: the last place of it that a frame showed, in seconds."""
+        utterance = self._utterances.pop(utterance_id, None)
+        self._interrupted[utterance_id] = None
+        while len(self._interrupted) > _MAX_INTERRUPTED:
+            self._interrupted.popitem(last=False)
+        return utterance.last_offset_s if utterance is not None else 0.0
+
+    def set_expression(self, kind: ExpressionKind, intensity: float, transition_s: float) -> None:
+        """Change the expression from the next frame on. Args: intensity: 0 to 1."""
+        pose = expression_pose(kind, intensity)
+        target = np.concatenate([expression_weights(kind, intensity), [pose.yaw, pose.pitch, pose.roll]])
+        self._expression = _Change(self._expression.at(self._shown.time_s), target.astype(np.float64), transition_s)
+
+    def set_gaze(self, gaze: tuple[float, float] | None) -> None:
+        """Change where the eyes look from the next frame on: (yaw, pitch) in degrees, or None for natural motion."""
+        target = np.array([0.0, 0.0, 1.0] if gaze is None else [*gaze, 0.25])
+        self._gaze = _Change(self._gaze.at(self._shown.time_s), target, _GAZE_SHIFT_S)
+
+    def state(self, time_s: float, utterance_id: str = "", offset_s: float = 0.0) -> tuple[FaceState, bool]:
+        """The face of the next frame.
+
+        Args: time_s: presentation time, never less than the last one; offset_s: what is heard then of the utterance.
+        Returns: the state, and whether it shows the utterance: False for one that is unknown or was interrupted.
+        Raises: InvalidRequestError if `time_s` goes back.
+        """
+        shown = self._shown
+        if time_s < shown.time_s:
+            raise InvalidRequestError(
+                f"presentation_offset went back from {shown.time_s:.3f} s to {time_s:.3f} s; it may only rise"
+            )
+        for change in (self._expression, self._gaze):
+            if change.since_s is None:
+                change.since_s = shown.time_s
+        utterance = self._utterances.get(utterance_id)
+        target = utterance.at(offset_s) if utterance is not None else SILENT
+        mouth = self._mouth(time_s, utterance_id if utterance else "", offset_s, target)
+        if utterance is not None:
+            utterance.last_offset_s = offset_s
+        step = 1.0 - np.exp(-(time_s - shown.time_s) / 0.25)
+        activity = shown.activity + (target.activity - shown.activity) * step
+        emphasis = shown.emphasis + (float(mouth[INDEX["jawOpen"]]) - shown.emphasis) * step
+        self._shown = _Shown(time_s, utterance_id if utterance else "", offset_s, mouth, activity, emphasis)
+        return self._compose(time_s, mouth, target.closure), utterance is not None
+
+    def _mouth(self, time_s: float, utterance_id: str, offset_s: float, target: MouthPose) -> Weights:
+        shown = self._shown
+        jump = abs((offset_s - shown.offset_s) - (time_s - shown.time_s)) > _JUMP_S
+        if (utterance_id != shown.utterance_id or (utterance_id and jump)) and shown.mouth.any():
+            self._release = (shown.mouth, shown.time_s)
+        if self._release is None:
+            return target.weights
+        before, since_s = self._release
+        t = (time_s - since_s) / _RELEASE_S
+        if t >= 1.0:
+            self._release = None
+            return target.weights
+        left = (1.0 - t * t * (3.0 - 2.0 * t)) * (1.0 - target.closure)
+        return np.asarray(target.weights * (1.0 - left) + before * left, np.float32)
+
+    def _compose(self, time_s: float, mouth: Weights, closure: float) -> FaceState:
+        idle = self._idle.at(time_s)
+        expression = self._expression.at(time_s)
+        weights, (yaw, pitch, roll) = expression[:-3].copy(), expression[-3:]
+        # Speech takes the mouth over from the expression, and closures take all of it.
+        weights[_OF_MOUTH] *= 1.0 - 0.35 * self._shown.activity
+        weights[_PARTING] *= 1.0 - closure
+        weights += mouth
+        weights[INDEX["browInnerUp"]] += 0.35 * self._shown.emphasis
+        gaze_yaw, gaze_pitch, wander = self._gaze.at(time_s)
+        eyes_yaw = float(np.clip(gaze_yaw + wander * idle.gaze_yaw, -MAX_GAZE_YAW, MAX_GAZE_YAW))
+        eyes_pitch = float(np.clip(gaze_pitch + wander * idle.gaze_pitch, -MAX_GAZE_PITCH, MAX_GAZE_PITCH))
+        weights += gaze_weights(eyes_yaw, eyes_pitch)
+        for name in ("eyeBlinkLeft", "eyeBlinkRight"):
+            weights[INDEX[name]] = max(weights[INDEX[name]], idle.blink)
+        pose = HeadPose(
+            float(idle.pose.yaw * (1.0 + 0.5 * self._shown.activity) + yaw + _HEAD_FOLLOWS_GAZE * gaze_yaw),
+            float(idle.pose.pitch + pitch + _HEAD_FOLLOWS_GAZE * gaze_pitch - 3.0 * self._shown.emphasis),
+            float(idle.pose.roll + roll),
+        )
+        return FaceState(np.clip(weights, 0.0, 1.0).astype(np.float32), pose)
