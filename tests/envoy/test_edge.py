@@ -20,7 +20,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from grpc_status import rpc_status
 
 from tests.envoy.conftest import Behind
-from tests.fakes.edge_services import TTS
+from tests.fakes.edge_services import FLOOD, TTS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 MIB = 1024 * 1024
@@ -158,14 +158,30 @@ async def test_a_body_over_the_limit_is_413_in_json(behind: Behind, chunked: boo
     assert error == {"code": 3, "message": "the body is too large; at most 88 MiB are read", "details": []}
 
 
-async def test_an_answer_of_64_mib_fits_in_json_and_in_grpc(behind: Behind) -> None:
-    size = 64 * MIB
-    async with behind.http.post(behind.url("tts", "/v1/speech:synthesize"), json={"text": str(size)}) as response:
+@pytest.mark.slow
+async def test_messages_near_the_limit_of_64_mib_pass_in_json_and_in_grpc(behind: Behind) -> None:
+    text = "a" * (63 * MIB)
+    request = io.BytesIO(json.dumps({"text": text}).encode())
+    async with behind.http.post(behind.url("tts", "/v1/speech:synthesize"), data=request) as response:
         assert response.status == 200
-        assert len(await response.read()) > size * 4 / 3
+        # As base64.
+        assert len(await response.read()) > len(text) * 4 / 3
     async with channel(behind.edge.ports.tts) as port:
-        spoken = await tts_pb2_grpc.TextToSpeechServiceStub(port).Synthesize(tts.SynthesizeRequest(text=str(size)))
-    assert len(spoken.audio) == size
+        spoken = await tts_pb2_grpc.TextToSpeechServiceStub(port).Synthesize(tts.SynthesizeRequest(text=text))
+    assert len(spoken.audio) == len(text)
+
+
+@pytest.mark.slow
+async def test_a_service_runs_less_than_a_mebibyte_ahead_of_a_reader_who_stands_still(behind: Behind) -> None:
+    """Or a cancelled utterance would go on in the pipes for seconds."""
+    window = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 64 * 1024)]
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{behind.edge.ports.tts}", options=window) as still:
+        call = tts_pb2_grpc.TextToSpeechServiceStub(still).StreamingSynthesize()
+        await call.write(tts.StreamingSynthesizeRequest(text=tts.StreamingSynthesizeRequest.TextChunk(text=FLOOD)))
+        async with asyncio.timeout(20):
+            ran_ahead = await behind.speech.ran_ahead
+        call.cancel()
+    assert 0 < ran_ahead < MIB
 
 
 async def test_a_streams_first_line_arrives_before_the_next_is_made(behind: Behind) -> None:

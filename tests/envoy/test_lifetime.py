@@ -70,6 +70,7 @@ def replica(name: str, port: int) -> Program:
     return Program(name, (sys.executable, "-m", "tests.fakes.edge_replica", str(port)), health_port=port)
 
 
+@pytest.mark.slow
 async def test_a_call_that_is_safe_to_repeat_survives_the_death_of_its_replica(tmp_path: Path) -> None:
     """One replica is held in the middle of a call and killed; the same call ends on the other one."""
     speech = FakeSpeech("survivor")

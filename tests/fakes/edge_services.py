@@ -22,6 +22,8 @@ from services.common.settings import DrainSettings, ServerSettings
 
 TTS = "avatar.tts.v1.TextToSpeechService"
 CONVERSATIONS = "avatar.conversation.v1.ConversationService"
+FLOOD = "more than anyone can hear"
+FLOOD_CHUNK_BYTES = 32 * 1024
 NO_DRAIN = DrainSettings(announce_s=0.0, grace_s=0.0)
 
 
@@ -44,6 +46,7 @@ class FakeSpeech(tts_pb2_grpc.TextToSpeechServiceServicer):
         self.listing = asyncio.Event()
         self.may_list = asyncio.Event()
         self.may_list.set()
+        self.ran_ahead: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def GetHealth(self, request: Any, context: Any) -> tts.GetHealthResponse:
         return tts.GetHealthResponse(status="healthy", engine=media.EngineInfo(name=self.name))
@@ -61,8 +64,6 @@ class FakeSpeech(tts_pb2_grpc.TextToSpeechServiceServicer):
             raise NotFoundError("there is no voice none; there is a")
         if request.config.voice == "voices/busy":
             raise OverloadedError("all 8 streams are taken", limit="max_streams=8", retry_after_s=1.5)
-        if request.text.isdecimal():
-            return tts.SynthesizeResponse(audio=bytes(int(request.text)))
         return tts.SynthesizeResponse(audio=request.text.encode())
 
     async def SynthesizeStream(self, request: Any, context: Any) -> AsyncIterator[tts.SynthesizeStreamResponse]:
@@ -77,12 +78,24 @@ class FakeSpeech(tts_pb2_grpc.TextToSpeechServiceServicer):
         finally:
             stream.left.set()
 
-    async def StreamingSynthesize(
-        self, requests: AsyncIterator[tts.StreamingSynthesizeRequest], context: Any
-    ) -> AsyncIterator[tts.StreamingSynthesizeResponse]:
+    async def StreamingSynthesize(self, requests: AsyncIterator[tts.StreamingSynthesizeRequest], context: Any) -> None:
         async for request in requests:
+            if request.text.text == FLOOD:
+                await self._flood(context)
+                return
             chunk = media.AudioChunk(utterance_id=self.name, data=request.text.text.encode())
-            yield tts.StreamingSynthesizeResponse(audio=chunk)
+            await context.write(tts.StreamingSynthesizeResponse(audio=chunk))
+
+    async def _flood(self, context: Any) -> None:
+        """Write until nobody takes it any more; `ran_ahead` is how many bytes that were."""
+        chunk = tts.StreamingSynthesizeResponse(audio=media.AudioChunk(data=bytes(FLOOD_CHUNK_BYTES)))
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while True:
+                async with asyncio.timeout(1):
+                    await context.write(chunk)
+                sent += FLOOD_CHUNK_BYTES
+        self.ran_ahead.set_result(sent)
 
 
 class FakeConversations(conversation_pb2_grpc.ConversationServiceServicer):
