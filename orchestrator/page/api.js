@@ -1,0 +1,87 @@
+/** The JSON side of the server: faces and voices. Every failure becomes an ApiError whose message is for people. */
+
+import { httpWords } from "./words.js";
+
+/** @typedef {import("./types.js").Avatar} Avatar */
+/** @typedef {import("./types.js").Voice} Voice */
+
+export const DEFAULT_AVATAR = "avatars/default";
+export const MAX_PORTRAIT_BYTES = 20 * 1024 * 1024;
+
+export class ApiError extends Error {
+  /**
+   * @param {string} message
+   * @param {number} status  HTTP status; 0 when nothing answered.
+   */
+  constructor(message, status) {
+    super(message);
+    this.name = "ApiError";
+    this.status = status;
+  }
+}
+
+/**
+ * @param {string} path
+ * @param {RequestInit} [init]
+ * @param {number} [timeoutMs]
+ * @returns {Promise<any>}
+ */
+async function request(path, init = {}, timeoutMs = 15_000) {
+  let response;
+  try {
+    response = await fetch(path, { ...init, signal: AbortSignal.timeout(timeoutMs) });
+  } catch (error) {
+    const late = error instanceof DOMException && error.name === "TimeoutError";
+    throw new ApiError(httpWords(late ? 504 : 0), late ? 504 : 0);
+  }
+  const body = await response.json().catch(() => undefined);
+  if (!response.ok) throw new ApiError(sentence(body) ?? httpWords(response.status), response.status);
+  if (body === undefined) throw new ApiError("The server's answer could not be read.", response.status);
+  return body;
+}
+
+/**
+ * The sentence of an error body: google.rpc.Status, or {"error": ...}.
+ * @param {any} body
+ * @returns {string | undefined}
+ */
+function sentence(body) {
+  const words = body?.message ?? body?.error?.message ?? body?.error;
+  if (typeof words !== "string" || !words) return undefined;
+  return words[0].toUpperCase() + words.slice(1) + (/[.!?]$/.test(words) ? "" : ".");
+}
+
+/** @returns {Promise<Avatar[]>} */
+export async function listAvatars() {
+  return (await request("/v1/avatars")).avatars ?? [];
+}
+
+/** @returns {Promise<Voice[]>} */
+export async function listVoices() {
+  return (await request("/v1/voices")).voices ?? [];
+}
+
+/**
+ * @param {{portrait: string, consent: string, display_name?: string}} avatar  The portrait as base64.
+ * @param {string} avatarId  The last part of its name; empty lets the server choose.
+ * @returns {Promise<Avatar>}
+ */
+export async function createAvatar(avatar, avatarId = "") {
+  const query = avatarId ? `?avatar_id=${encodeURIComponent(avatarId)}` : "";
+  const init = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(avatar) };
+  return request(`/v1/avatars${query}`, init, 120_000);
+}
+
+/** @param {string} name */
+export async function deleteAvatar(name) {
+  await request(`/v1/${name}`, { method: "DELETE" });
+}
+
+/**
+ * Where a picture of the face is.
+ * @param {string} name
+ * @param {number} size  Edge in pixels, 64 to 512.
+ */
+export function stillUrl(name, size) {
+  return `/v1/${name}:renderStill?size=${size}`;
+}

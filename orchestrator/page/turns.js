@@ -1,0 +1,158 @@
+/** The last turns as waterfalls: where the time went between a person's last word and the answer. */
+
+import { make } from "./dom.js";
+import { milliseconds, msWords } from "./words.js";
+
+/** @typedef {import("./types.js").TurnReport} TurnReport */
+/** @typedef {{stage: string, words: string, fromMs: number, toMs: number}} Bar */
+/** @typedef {{report: TurnReport, heardMs: number | undefined, receivedMs: number}} Turn */
+
+/** In the order in which they happen; each ends at its own time and begins where the one before it ended. */
+const STAGES = /** @type {const} */ ([
+  ["end_of_turn", "End of your turn"],
+  ["transcript", "Words known"],
+  ["reply", "Answer begins"],
+  ["synthesis", "Voice made"],
+  ["audio_sent", "Sound sent"],
+  ["video_sent", "Picture sent"],
+]);
+const KEPT = 8;
+/** A report and the sound that it is about come within this of each other. */
+const MATCH_MS = 4_000;
+
+/**
+ * The bars of one turn. Stages may finish in any order (a recogniser can be done before the end of the turn is sure), so
+ * a bar begins at the latest earlier stage that was not later than itself.
+ * @param {TurnReport} report
+ * @param {number | undefined} heardMs
+ * @returns {Bar[]}
+ */
+export function barsOf(report, heardMs) {
+  /** @type {Bar[]} */
+  const bars = [];
+  const add = (/** @type {string} */ stage, /** @type {string} */ words, /** @type {number | undefined} */ toMs) => {
+    if (toMs === undefined) return;
+    const earlier = bars.map((bar) => bar.toMs).filter((ms) => ms <= toMs);
+    bars.push({ stage, words, fromMs: Math.max(0, ...earlier), toMs });
+  };
+  for (const [stage, words] of STAGES) {
+    // The picture goes out beside the sound, not after it.
+    add(stage, words, milliseconds(report[`${stage}_duration`]));
+  }
+  add("heard", "Heard here", heardMs);
+  return bars;
+}
+
+export class Turns {
+  /** @param {HTMLElement} element */
+  constructor(element) {
+    this._element = element;
+    /** @type {Turn[]} the newest first */
+    this._turns = [];
+    this._chosen = 0;
+    /** @type {{ms: number, atMs: number} | undefined} */
+    this._unclaimed = undefined;
+    this._draw();
+  }
+
+  /** @param {TurnReport} report */
+  add(report) {
+    const turn = { report, heardMs: undefined, receivedMs: performance.now() };
+    this._turns = [turn, ...this._turns].slice(0, KEPT);
+    this._chosen = 0;
+    if (this._unclaimed && turn.receivedMs - this._unclaimed.atMs < MATCH_MS) this.heard(this._unclaimed.ms);
+    else this._draw();
+  }
+
+  /**
+   * The first sound of an answer, measured in this browser. One that came before its sound was sent is a mistake of
+   * the measurement (noise at the microphone) and is not shown.
+   * @param {number} ms  From the end of the person's speech.
+   */
+  heard(ms) {
+    this._unclaimed = undefined;
+    const [turn] = this._turns;
+    const now = performance.now();
+    if (!turn || turn.heardMs !== undefined || now - turn.receivedMs > MATCH_MS) {
+      this._unclaimed = { ms, atMs: now };
+    } else if (ms >= (milliseconds(turn.report.audio_sent_duration) ?? 0)) {
+      turn.heardMs = ms;
+      this._draw();
+    }
+  }
+
+  clear() {
+    this._turns = [];
+    this._unclaimed = undefined;
+    this._draw();
+  }
+
+  _draw() {
+    if (this._turns.length === 0) {
+      this._element.replaceChildren(make("p", "none", "After your first turn you see here where its time went."));
+      return;
+    }
+    const chosen = this._turns[this._chosen];
+    const bars = barsOf(chosen.report, chosen.heardMs);
+    const longest = Math.max(1, ...this._turns.map((turn) => totalMs(barsOf(turn.report, turn.heardMs))));
+    const list = make("div", "turn-list");
+    if (this._turns.length > 1) list.append(...this._turns.map((turn, i) => this._button(turn, i, longest)));
+    this._element.replaceChildren(headline(bars), table(bars), list);
+  }
+
+  /** @param {Turn} turn @param {number} index @param {number} longestMs */
+  _button(turn, index, longestMs) {
+    const bars = barsOf(turn.report, turn.heardMs);
+    const line = make("span", "bar-line");
+    line.setAttribute("aria-hidden", "true");
+    let drawnMs = 0;
+    for (const { stage, toMs } of [...bars].sort((a, b) => a.toMs - b.toMs)) {
+      const part = make("i");
+      part.dataset.stage = stage;
+      part.style.width = `${(100 * (toMs - drawnMs)) / longestMs}%`;
+      line.append(part);
+      drawnMs = toMs;
+    }
+    const button = make("button", "", line, make("b", "", msWords(totalMs(bars))));
+    button.type = "button";
+    button.setAttribute("aria-pressed", String(index === this._chosen));
+    button.setAttribute("aria-label", `${index === 0 ? "Last turn" : `${index} turns before`}: ${msWords(totalMs(bars))}`);
+    button.addEventListener("click", () => {
+      this._chosen = index;
+      this._draw();
+      /** @type {HTMLElement | undefined} */ (this._element.querySelectorAll(".turn-list button")[index])?.focus();
+    });
+    return button;
+  }
+}
+
+/** Until the answer was heard, or was sent where nobody measured that. @param {Bar[]} bars */
+function totalMs(bars) {
+  const of = (/** @type {string} */ stage) => bars.find((bar) => bar.stage === stage)?.toMs;
+  return of("heard") ?? of("audio_sent") ?? Math.max(0, ...bars.map((bar) => bar.toMs));
+}
+
+/** @param {Bar[]} bars */
+function headline(bars) {
+  const heard = bars.some((bar) => bar.stage === "heard");
+  return make("p", "total", make("b", "", msWords(totalMs(bars))), make("span", "", heard ? "until you heard it" : "until it was sent"));
+}
+
+/** @param {Bar[]} bars */
+function table(bars) {
+  const endMs = Math.max(1, ...bars.map((bar) => bar.toMs));
+  const body = make("tbody");
+  for (const { stage, words, fromMs, toMs } of bars) {
+    const bar = make("i");
+    bar.style.left = `${(100 * fromMs) / endMs}%`;
+    bar.style.width = `${(100 * (toMs - fromMs)) / endMs}%`;
+    const lane = make("div", "lane", bar);
+    lane.setAttribute("aria-hidden", "true");
+    const head = make("th", "", words);
+    head.scope = "row";
+    const row = make("tr", "", head, make("td", "", lane), make("td", "", msWords(toMs)));
+    row.dataset.stage = stage;
+    body.append(row);
+  }
+  return make("table", "stages", body);
+}

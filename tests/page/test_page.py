@@ -1,0 +1,313 @@
+"""What a person sees and does, in real Chromium."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from tests.page.browser import ARGS, person_at
+from tests.page.fake_orchestrator import FakeOrchestrator
+
+pytestmark = pytest.mark.slow
+
+ANSWER = "Hello, and good to see you today."
+
+
+async def test_start_asks_for_the_microphone_and_captions_of_both_sides_appear_as_they_are_heard() -> None:
+    async with person_at(FakeOrchestrator()) as person:
+        page = person.page
+        await expect(page.locator("#still")).to_be_visible()
+        session = await person.talks()
+        assert session.query == {"avatar": "avatars/default", "language": "en"}
+        assert "sendrecv" in (await session.received("offer"))["sdp"].split("m=video")[0]
+
+        await session.user("who are", final=False)
+        await expect(page.locator("#caption-user")).to_have_class(re.compile("interim"))
+        await expect(page.locator("#live .line.user")).to_have_text("Youwho are")
+        await session.user("Who are you?")
+        await expect(page.get_by_role("log").locator(".line.user .text")).to_have_text("Who are you?")
+
+        await session.says(ANSWER)
+        await expect(page.locator("#turn-words")).to_have_text("Speaking")
+        await expect(page.locator("#caption-avatar")).to_have_text("Hello, and good to")
+        await expect(page.get_by_role("log").locator(".line.avatar")).to_have_count(0)
+        await session.ends(ANSWER)
+        await expect(page.get_by_role("log").locator(".line.avatar .text")).to_have_text(ANSWER)
+        await expect(page.locator(".cut")).to_have_count(0)
+
+
+async def test_typed_words_are_sent_by_enter_and_stand_once() -> None:
+    async with person_at(FakeOrchestrator()) as person:
+        session = await person.types()
+        assert "recvonly" in (await session.received("offer"))["sdp"].split("m=video")[0]
+        box = person.page.get_by_label("Your message")
+        await expect(box).to_be_focused()
+        await box.press_sequentially("How are you")
+        await box.press("Shift+Enter")
+        await box.press_sequentially("today?")
+        await box.press("Enter")
+        assert await session.received("text") == {"text": "How are you\ntoday?"}
+        await expect(box).to_have_value("")
+        await expect(person.page.locator("#live .line.user.interim")).to_have_count(1)
+        await session.user("How are you today?")
+        await expect(person.page.locator("#log .line.user")).to_have_count(1)
+        await expect(person.page.locator("#live .line")).to_have_count(0)
+
+
+@pytest.mark.parametrize("by_key", [True, False])
+async def test_stop_interrupts_and_the_answer_keeps_what_was_heard(by_key: bool) -> None:
+    async with person_at(FakeOrchestrator()) as person:
+        session = await person.talks()
+        stop = person.page.get_by_role("button", name="Stop")
+        await expect(stop).to_be_disabled()
+        await session.says(ANSWER)
+        await expect(stop).to_be_enabled()
+        await (person.page.keyboard.press("Escape") if by_key else stop.click())
+        await session.received("interrupt")
+        await session.ends("Hello, and good", interrupted=True)
+        line = person.page.locator("#log .line.avatar")
+        await expect(line.locator(".text")).to_have_text("Hello, and good")
+        await expect(line.locator(".cut")).to_have_text("stopped here")
+        await expect(stop).to_be_disabled()
+
+
+async def test_an_answer_that_was_stopped_before_its_first_word_leaves_no_line() -> None:
+    async with person_at(FakeOrchestrator()) as person:
+        session = await person.types()
+        await session.event(utterance_started={"utterance_id": "a1", "text": ANSWER})
+        await session.event(utterance_ended={"utterance_id": "a1", "interrupted": True})
+        await session.says("Another one.", "a2")
+        await session.ends("Another one.", "a2")
+        await expect(person.page.locator(".line.avatar")).to_have_count(1)
+        await expect(person.page.locator(".line.avatar .text")).to_have_text("Another one.")
+
+
+async def test_space_mutes_so_that_the_server_hears_silence() -> None:
+    async with person_at(FakeOrchestrator()) as person:
+        session = await person.talks()
+        # Chromium's fake microphone beeps once a second.
+        await session.hears(lambda: session.loud_frames > 0)
+        await person.page.locator("body").press("Space")
+        await expect(person.page.get_by_role("button", name="Unmute the microphone")).to_be_visible()
+        await expect(person.page.locator("#turn-words")).to_have_text("Microphone muted")
+        await session.hears(lambda: session.silent_frames > 75)
+        loud = session.loud_frames
+        await person.page.locator("body").press("Space")
+        await session.hears(lambda: session.loud_frames > loud)
+        await person.page.get_by_label("Your message").press_sequentially("a b")
+        await expect(person.page.get_by_role("button", name="Mute the microphone")).to_be_visible()
+
+
+async def test_a_refused_microphone_is_explained_and_typing_works() -> None:
+    async with person_at(FakeOrchestrator(), args=ARGS) as person:
+        await person.page.get_by_role("button", name="Start talking").click()
+        await expect(person.page.get_by_role("status")).to_contain_text("The microphone was not allowed")
+        session = await person.types()
+        await person.page.get_by_label("Your message").fill("Hello")
+        await person.page.get_by_role("button", name="Send").click()
+        assert await session.received("text") == {"text": "Hello"}
+
+
+async def test_an_insecure_page_says_why_there_is_no_microphone() -> None:
+    args = [*ARGS, "--host-resolver-rules=MAP avatar.test 127.0.0.1"]
+    async with person_at(FakeOrchestrator(), args=args, url="http://avatar.test:{port}/") as person:
+        await expect(person.page.get_by_role("status")).to_contain_text("http://avatar.test")
+        await expect(person.page.get_by_role("status")).to_contain_text("https://")
+        session = await person.types()
+        await session.says(ANSWER)
+        await expect(person.page.locator("#caption-avatar")).to_be_visible()
+
+
+async def test_a_microphone_that_comes_later_begins_a_session_that_hears_it() -> None:
+    async with person_at(FakeOrchestrator()) as person:
+        await person.types()
+        await person.page.get_by_role("button", name="Use the microphone").click()
+        second = await person.fake.session()
+        await second.hears(lambda: second.loud_frames > 0)
+        await expect(person.page.locator("#log .note")).to_have_text("Starting again with your microphone.")
+
+
+async def test_a_lost_connection_is_said_and_made_again_with_the_same_face() -> None:
+    fake = FakeOrchestrator()
+    fake.avatars["avatars/mona"] = {"name": "avatars/mona", "display_name": "Mona"}
+    async with person_at(fake) as person:
+        await person.page.get_by_role("radio", name="Mona").check()
+        first = await person.talks()
+        await first.says(ANSWER)
+        await first.lose()
+        await expect(person.page.locator("#veil")).to_contain_text("Connection lost")
+        await expect(person.page.locator("#announce")).to_contain_text("Trying again in a second.")
+        second = await fake.session()
+        assert second.query["avatar"] == "avatars/mona"
+        await expect(person.page.locator("#veil")).to_be_hidden()
+        await expect(person.page.locator("#log .note")).to_contain_text("a new conversation began here")
+        await expect(person.page.locator("#log .line.avatar .text")).to_have_text("Hello, and good to")
+        await second.user("Still here?")
+        await expect(person.page.locator("#log .line.user .text")).to_have_text("Still here?")
+
+
+async def test_a_full_server_is_said_and_the_button_works_again() -> None:
+    fake = FakeOrchestrator()
+    fake.is_full = True
+    async with person_at(fake) as person:
+        await person.page.get_by_role("button", name="Start talking").click()
+        await expect(person.page.get_by_role("status")).to_contain_text("The server is full")
+        fake.is_full = False
+        await person.talks()
+        await expect(person.page.get_by_role("status")).to_be_empty()
+
+
+async def test_a_refused_session_shows_the_servers_sentence() -> None:
+    fake = FakeOrchestrator()
+    fake.refuse_session = "there is no face avatars/x"
+    async with person_at(fake) as person:
+        await person.page.get_by_role("button", name="Start talking").click()
+        await expect(person.page.get_by_role("status")).to_contain_text("there is no face avatars/x")
+
+
+async def test_a_missing_service_is_said_until_it_is_back() -> None:
+    async with person_at(FakeOrchestrator()) as person:
+        session = await person.talks()
+        await session.event(service_changed={"service": "render", "message": "The face stands still: render is away."})
+        await session.event(service_changed={"service": "stt"})
+        status = person.page.get_by_role("status")
+        await expect(status).to_contain_text("The face stands still: render is away.")
+        await expect(status).to_contain_text("You can type meanwhile.")
+        await session.event(service_changed={"service": "stt", "available": True})
+        await expect(status).to_contain_text("Speech recognition is back.")
+        await expect(status).not_to_contain_text("You can type meanwhile.")
+
+
+async def test_the_servers_end_is_said_and_the_transcript_can_be_saved() -> None:
+    async with person_at(FakeOrchestrator()) as person:
+        session = await person.types()
+        await session.user("Bye")
+        await session.says(ANSWER)
+        await session.ends("Hello,", interrupted=True)
+        await session.event(ended={"reason": "The server is going down for maintenance."})
+        await expect(person.page.get_by_role("status")).to_contain_text("maintenance")
+        await expect(person.page.get_by_role("button", name="Start talking")).to_be_focused()
+        async with person.page.expect_download() as saved:
+            await person.page.get_by_role("button", name="Save the last transcript").click()
+        transcript = await (await saved.value).path()
+        assert transcript.read_text() == "You: Bye\nAda: Hello, [stopped]\n"
+
+
+async def test_leaving_the_page_ends_the_session_at_once() -> None:
+    async with person_at(FakeOrchestrator()) as person:
+        session = await person.talks()
+        await person.page.goto("about:blank")
+        async with asyncio.timeout(10):
+            await session.ended.wait()
+
+
+async def test_pings_are_answered() -> None:
+    async with person_at(FakeOrchestrator()) as person:
+        session = await person.types()
+        await session.send("ping")
+        await session.received("pong")
+
+
+async def test_the_face_is_changed_in_a_running_conversation() -> None:
+    fake = FakeOrchestrator()
+    fake.avatars["avatars/mona"] = {"name": "avatars/mona", "display_name": "Mona"}
+    async with person_at(fake) as person:
+        session = await person.talks()
+        await person.page.get_by_role("button", name="Change face").click()
+        dialog = person.page.get_by_role("dialog", name="Choose a face")
+        await dialog.get_by_role("radio", name="Mona").check()
+        assert await session.received("avatar") == {"avatar": "avatars/mona"}
+        await session.send("avatar", {"avatar": "avatars/mona"})
+        await expect(person.page.locator("#announce")).to_have_text("The face has changed.")
+        await person.page.keyboard.press("Escape")
+        await expect(dialog).to_be_hidden()
+        await session.says(ANSWER)
+        await expect(person.page.locator("#live .who")).to_have_text("Mona")
+
+
+async def test_the_voices_of_a_language_are_offered_and_asked_for() -> None:
+    async with person_at(FakeOrchestrator()) as person:
+        await person.page.get_by_label("Language").select_option(label="German")
+        assert await person.page.get_by_label("Voice").locator("option").all_inner_texts() == ["Default", "Deutsch"]
+        await person.page.get_by_label("Voice").select_option(label="Deutsch")
+        session = await person.types()
+        assert session.query == {"avatar": "avatars/default", "voice": "voices/de", "language": "de"}
+
+
+async def test_without_the_list_of_voices_one_can_still_talk() -> None:
+    fake = FakeOrchestrator()
+    fake.voices_missing = True
+    async with person_at(fake, url="http://localhost:{port}/?reply=echo") as person:
+        session = await person.talks()
+        assert session.query == {"avatar": "avatars/default", "language": "en", "reply": "echo"}
+
+
+async def test_the_drawer_shows_where_the_time_of_a_turn_went_and_what_the_wire_does() -> None:
+    async with person_at(FakeOrchestrator()) as person:
+        session = await person.types()
+        page = person.page
+        toggle = page.get_by_role("button", name="How it is doing")
+        await toggle.click()
+        await expect(toggle).to_have_attribute("aria-expanded", "true")
+        await expect(page.locator("#turns")).to_contain_text("After your first turn")
+        await page.get_by_role("button", name="Close").click()
+        await page.get_by_label("Your message").fill("Hi")
+        await page.get_by_label("Your message").press("Enter")
+        await session.received("text")
+        await session.says(ANSWER)
+        await session.event(
+            turn_report={
+                "utterance_id": "a1",
+                "transcript_duration": "0s",
+                "reply_duration": "0.001s",
+                "synthesis_duration": "0.004s",
+                "audio_sent_duration": "0.005s",
+                "video_sent_duration": "0.006s",
+            }
+        )
+        await toggle.click()
+        rows = page.locator(".stages tr")
+        await expect(rows).to_have_count(6)
+        await expect(rows.nth(5)).to_contain_text("Heard here")
+        await expect(rows.nth(3)).to_contain_text("Sound sent")
+        await expect(rows.nth(3)).to_contain_text("5 ms")
+        await expect(page.locator(".total")).to_contain_text("until you heard it")
+        tiles = page.locator(".tile")
+        await expect(tiles.filter(has_text="Frames a second").locator("dd")).to_have_text(re.compile(r"^[12]\d\.\d$"))
+        await expect(tiles.filter(has_text="Coded as").locator("dd")).to_have_text(re.compile("VP8 512.512, opus"))
+        await expect(tiles.filter(has_text="Sound and picture").locator("dd")).to_have_text(re.compile(r"\d ms"))
+        await page.get_by_role("button", name="Happy").click()
+        assert await session.received("expression") == {"kind": "happy", "intensity": 0.7}
+        await session.ends(ANSWER)
+        await expect(page.get_by_role("button", name="Stop")).to_be_disabled()
+        await page.keyboard.press("Escape")
+        await expect(toggle).to_be_focused()
+
+
+async def test_tests_can_look_at_the_connection() -> None:
+    async with person_at(FakeOrchestrator()) as person:
+        await person.talks()
+        await person.page.wait_for_function("avatar.stats().then((stats) => stats.fps > 10)")
+        assert await person.page.evaluate("[avatar.pc.connectionState, avatar.socket.readyState]") == ["connected", 1]
+        assert await person.page.evaluate("avatar.events[0].turn_changed") == {"state": "TURN_STATE_LISTENING"}
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 568), (390, 844), (844, 390), (820, 1180), (3840, 2160)])
+async def test_nothing_sticks_out_at_any_size(width: int, height: int) -> None:
+    async with person_at(FakeOrchestrator(), width=width, height=height, colours="dark") as person:
+        page = person.page
+        outside = """() => [...document.querySelectorAll("button, input, select, textarea, .face, .caption")]
+            .filter((e) => e.checkVisibility() && e.type !== "radio")
+            .map((e) => [e.id || e.className, e.getBoundingClientRect()])
+            .filter(([, box]) => box.left < -1 || box.right > innerWidth + 1).map(([name]) => name)"""
+        assert await page.evaluate(outside) == []
+        session = await person.talks()
+        await session.says(ANSWER)
+        await expect(page.locator("#caption-avatar")).to_be_visible()
+        assert await page.evaluate(outside) == []
+        for name in ("Mute the microphone", "Stop", "End"):
+            await expect(page.get_by_role("button", name=name, exact=True)).to_be_in_viewport(ratio=1)
+        await expect(page.get_by_label("Your message")).to_be_in_viewport(ratio=1)
