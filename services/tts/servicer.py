@@ -27,7 +27,7 @@ from services.tts.messages import (
 )
 from services.tts.narration import Chunk, Narration
 from services.tts.slots import Slot, Slots
-from services.tts.stream import SynthesisStream
+from services.tts.stream import SynthesisStream, write_within
 from services.tts.text import Segmenter
 from services.tts.utterances import MAX_TEXT_CHARACTERS
 
@@ -105,29 +105,30 @@ class TextToSpeechServicer(tts_pb2_grpc.TextToSpeechServiceServicer):
             output_rate_of(request.config, self._capabilities),
         )
         segments = self._segmented(request.text)
-        response = tts_pb2.SynthesizeStreamResponse
         exact = self._capabilities.has_exact_timing
         sent = 0
+
+        async def write(**part: Any) -> None:
+            await write_within(context, tts_pb2.SynthesizeStreamResponse(**part), self._idle_timeout_s)
+
         with self._slots.lend() as slot:
-            started = tts_pb2.StreamingSynthesizeResponse.Started(config=config_of(style, rate_hz), engine=self._info)
-            await context.write(response(started=started))
+            config = config_of(style, rate_hz)
+            await write(started=tts_pb2.StreamingSynthesizeResponse.Started(config=config, engine=self._info))
             narration = Narration(slot.speaker, style, self._capabilities.sample_rate_hz, rate_hz)
             sequence = 0
             try:
                 async with contextlib.aclosing(_narrate(slot, narration, segments)) as narrated:
                     async for chunk in narrated:
                         if begins_something(chunk):
-                            await context.write(response(timing=timing_of("", [chunk], rate_hz, exact=exact)))
-                        await context.write(response(audio=audio_of("", sequence, chunk, rate_hz)))
+                            await write(timing=timing_of("", [chunk], rate_hz, exact=exact))
+                        await write(audio=audio_of("", sequence, chunk, rate_hz))
                         sequence += 1
                         sent += len(chunk.pcm) // 2
             except EngineError:
                 # HTTP/1.1 cannot show the status that follows; this can be seen there.
-                end = end_of("", tts_pb2.UtteranceEnd.REASON_FAILED, sent, rate_hz)
-                await context.write(response(utterance_end=end))
+                await write(utterance_end=end_of("", tts_pb2.UtteranceEnd.REASON_FAILED, sent, rate_hz))
                 raise
-            end = end_of("", tts_pb2.UtteranceEnd.REASON_COMPLETED, sent, rate_hz)
-            await context.write(response(utterance_end=end))
+            await write(utterance_end=end_of("", tts_pb2.UtteranceEnd.REASON_COMPLETED, sent, rate_hz))
 
     def _segmented(self, text: str) -> Segmenter:
         if not 1 <= len(text) <= MAX_TEXT_CHARACTERS:

@@ -21,6 +21,15 @@ log = get_logger(__name__)
 _Response = tts_pb2.StreamingSynthesizeResponse
 
 
+async def write_within(context: Any, response: Any, limit_s: float) -> None:
+    """Send a message. Raises: ProtocolError if the caller does not read for so long that it will not fit in."""
+    try:
+        async with asyncio.timeout(limit_s):
+            await context.write(response)
+    except TimeoutError as error:
+        raise ProtocolError(f"nothing was read for {limit_s:g} s; read what the call sends") from error
+
+
 class _Speech:
     """The head of the queue while it is spoken."""
 
@@ -171,11 +180,7 @@ class SynthesisStream:
         await self._respond(_Response(utterance_end=end))
 
     async def _respond(self, response: tts_pb2.StreamingSynthesizeResponse) -> None:
-        try:
-            async with asyncio.timeout(self._idle_timeout_s):
-                await self._context.write(response)
-        except TimeoutError as error:
-            raise ProtocolError(f"nothing was read for {self._idle_timeout_s:g} s; read what the call sends") from error
+        await write_within(self._context, response, self._idle_timeout_s)
         self._note_activity()
 
     async def _drop_speech(self) -> None:

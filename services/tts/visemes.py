@@ -12,11 +12,11 @@ from services.tts.engine import PhonemeSpan, Viseme, VisemeSpan
 # Letters, and pairs of letters that are one shape, by the shape that they need. The consonant rows are the contract's;
 # vowels go to the nearest of five by lip opening, spreading and rounding.
 _LETTERS: dict[Viseme, str] = {
-    Viseme.PP: "p b m ɓ ʙ ɸ β",
+    Viseme.PP: "p b m ɓ ʙ ɸ β ᵐ",
     Viseme.FF: "f v ɱ ʋ ⱱ",
     Viseme.TH: "θ ð",
     Viseme.DD: "t d ʈ ɖ ɗ ᶑ ɾ",
-    Viseme.KK: "k ɡ g ŋ q ɢ ɴ x ɣ χ c ɟ ɠ ʄ ʛ ɰ",
+    Viseme.KK: "k ɡ g ŋ q ɢ ɴ x ɣ χ c ɟ ɠ ʄ ʛ ɰ ᵑ",
     Viseme.CH: "ʃ ʒ ʂ ʐ ɕ ʑ ɧ tʃ dʒ tɕ dʑ tʂ dʐ ʈʂ ɖʐ ʧ ʤ",
     Viseme.SS: "s z ts dz ʦ ʣ",
     Viseme.NN: "n l ɲ ɳ ɭ ʎ ʟ ɫ ɬ ɮ",

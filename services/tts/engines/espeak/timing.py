@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from services.tts.engine import PhonemeSpan, WordSpan
 from services.tts.engines.espeak.library import Recording, WordEvent
 from services.tts.speakable import SpeakableText, Token, tokens_of
+from services.tts.visemes import letters_of
 
 # espeak-ng says "(en)" where it takes another language's rules, as if that were a phoneme.
 _LANGUAGE_SWITCH = re.compile(r"\([\w-]*\)")
+_MAIN_STRESS = "ˈ"
 _STRESS = "ˈˌ"
-# What espeak-ng writes for phonemes whose own names it did not translate into IPA, longest first.
-_NOT_IPA = {
+# espeak-ng leaves its own names of some phonemes as they are. Groups that stand for one sound, longest first:
+_GROUPS = {
     "ts.h": "tʂʰ",
     "ts.": "tʂ",
     "tsh": "tsʰ",
@@ -31,8 +33,11 @@ _NOT_IPA = {
     "kh": "kʰ",
     "ph": "pʰ",
 }
-_NOT_IPA_PATTERN = re.compile("|".join(map(re.escape, _NOT_IPA)))
-_NOT_IPA_MARKS = str.maketrans("", "", ".-^\"'_|1;")
+_GROUP = re.compile("|".join(map(re.escape, _GROUPS)))
+# Single letters that are not IPA, and marks that tell variants of one sound apart.
+_LETTERS = str.maketrans("SZNXAKΦε?:", "ʃʒŋχɑkɸɛʔː", ".-^\"'_|;+#[]{}0123456789\x01")
+# A release that is spoken as a sound of its own.
+_RELEASES = {"ʲ": "j", "ʰ": "h"}
 # Voiced stops begin with a hum; before these there is silence, which is the closure of the mouth.
 _SILENT_CLOSURES = frozenset("ptkqcʈ")
 
@@ -57,8 +62,9 @@ class _Onset:
 
 def ipa_of(name: str) -> str:
     """The IPA symbol in espeak-ng's name of a phoneme, without stress; empty for a pause."""
-    plain = _LANGUAGE_SWITCH.sub("", name).strip(_STRESS)
-    return _NOT_IPA_PATTERN.sub(lambda match: _NOT_IPA[match.group()], plain).translate(_NOT_IPA_MARKS)
+    plain = _GROUP.sub(lambda match: _GROUPS[match.group()], _LANGUAGE_SWITCH.sub("", name).strip(_STRESS))
+    symbol = plain.translate(_LETTERS)
+    return _RELEASES.get(symbol, symbol)
 
 
 def _onsets(recording: Recording) -> list[_Onset]:
@@ -69,9 +75,9 @@ def _onsets(recording: Recording) -> list[_Onset]:
             word += 1
             continue
         symbol = ipa_of(event.name)
-        is_pause = not _LANGUAGE_SWITCH.sub("", event.name)
-        if symbol or is_pause:
-            onsets.append(_Onset(symbol, event.name.startswith("ˈ"), event.sample, word))
+        # A mark alone, such as length, goes on with the sound before it, and a language switch is no sound.
+        if letters_of(symbol) or not event.name:
+            onsets.append(_Onset(symbol, event.name.startswith(_MAIN_STRESS), event.sample, word))
     return onsets
 
 
@@ -135,7 +141,7 @@ def _words(
             sounds.setdefault(token_of_event[onset.word], []).append(span)
     words: list[WordSpan] = []
     heard = sorted(sounds)
-    for token, following in zip(heard, [*heard[1:], len(tokens)], strict=True):
+    for token, following in zip(heard, [*heard, len(tokens)][1:], strict=True):
         # "of the" is one event: the words without an event of their own share the sound of the one before them.
         group = [[token, token]]
         for silent in range(token + 1, following):
@@ -144,7 +150,7 @@ def _words(
             elif any(char.isalnum() for char in spoken.text[tokens[silent].begin : tokens[silent].end]):
                 group.append([silent, silent])
         words.extend(_share(spoken, tokens, group, sounds[token]))
-    return words
+    return _disjoint(words)
 
 
 def _share(
@@ -162,6 +168,16 @@ def _share(
         words.append(WordSpan(text_begin, text_end, sound[begin].start, sound[end - 1].end))
         begin = end
     return words
+
+
+def _disjoint(words: list[WordSpan]) -> list[WordSpan]:
+    """Words that share a character of the source, composed of letters of both, without it in the later one."""
+    disjoint: list[WordSpan] = []
+    for word in words:
+        begin = max(word.text_begin, disjoint[-1].text_end if disjoint else 0)
+        if begin < word.text_end:
+            disjoint.append(WordSpan(begin, word.text_end, word.start, word.end))
+    return disjoint
 
 
 def timing_of(spoken: SpeakableText, recording: Recording) -> Timing:
