@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from avatar.conversation.v1.conversation_pb2 import ConversationEvent
 
-from services.common.errors import AvatarError, InvalidRequestError, NotFoundError, UnsupportedError
+from services.common.errors import AvatarError, InvalidRequestError, NotFoundError, NotReadyError, UnsupportedError
 from services.common.log import get_logger
 from services.common.status import only_member
 
@@ -38,7 +38,9 @@ class Availability:
         """The service failed."""
         if self._available is not False:
             log.warning("service_lost", service=self._service, reason=error.reason, error=str(error))
-            self._say(available=False, message=f"{self._without_it} ({error})")
+            # A service that is not there has nothing to say to people; one that refuses has.
+            reason = "" if isinstance(error, NotReadyError) else f" ({error})"
+            self._say(available=False, message=self._without_it + reason)
         self._available = False
 
     def _say(self, *, available: bool, message: str) -> None:

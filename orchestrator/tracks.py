@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import av
-import numpy as np
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
-from orchestrator.media_clock import SAMPLE_RATE_HZ, TICK_S, TICK_SAMPLES, MediaClock
+from orchestrator.audio_encoder import AudioEncoder
+from orchestrator.media_clock import TICK_S, MediaClock
 from orchestrator.playout import Tick
 from orchestrator.video_encoder import VIDEO_CLOCK_HZ
 
@@ -32,10 +31,11 @@ class SpeechTrack(MediaStreamTrack):
         super().__init__()
         self._clock = clock
         self._pull = pull
+        self._encoder = AudioEncoder()
         self._tick = clock.tick
         self.skipped_ticks = 0
 
-    async def recv(self) -> av.AudioFrame:
+    async def recv(self) -> av.Packet[Any]:
         if self.readyState != "live":
             raise MediaStreamError
         self._tick += 1
@@ -44,13 +44,7 @@ class SpeechTrack(MediaStreamTrack):
             self._tick += late
             self.skipped_ticks += late
         await self._clock.sleep_until(self._tick * TICK_S)
-        frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(self._pull(self._tick).samples[None, :]), format="s16", layout="mono"
-        )
-        frame.sample_rate = SAMPLE_RATE_HZ
-        frame.time_base = Fraction(1, SAMPLE_RATE_HZ)
-        frame.pts = self._tick * TICK_SAMPLES
-        return frame
+        return self._encoder.encode(self._pull(self._tick).samples, self._tick)
 
 
 # A string: PyAV's packet is generic for the type checker only.

@@ -13,6 +13,7 @@ from avatar.conversation.v1 import conversation_pb2 as pb
 from avatar.stt.v1.stt_pb2 import TurnEvent
 
 from orchestrator.events import Follower
+from orchestrator.playout import Tick
 from orchestrator.replies import replier_named
 from orchestrator.session import Channels, Session, SessionConfig
 from orchestrator.settings import ReplyName
@@ -28,13 +29,22 @@ class Listener:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._pulled: list[Any] = []
+        pull = session.peer.speech._pull
+
+        def noted(tick: int) -> Tick:
+            sound = pull(tick)
+            self._pulled.append(sound.samples)
+            return sound
+
+        session.peer.speech._pull = noted
         self.heard: list[np.ndarray[Any, np.dtype[np.int16]]] = []
         self.loud = asyncio.Event()
 
     async def run(self) -> None:
         while True:
-            frame = await self._session.peer.speech.recv()
-            samples = frame.to_ndarray()[0]
+            await self._session.peer.speech.recv()
+            samples = self._pulled[-1]
             self.heard.append(samples)
             if samples.any():
                 self.loud.set()

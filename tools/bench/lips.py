@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from services.common.timing import seconds_of
 from services.render.landmarks import FaceLandmarker
-from tests.e2e.browser import SAMPLE_RATE_HZ, Frame, Sound
+from tools.bench.browser import SAMPLE_RATE_HZ, Frame, Sound
 
 # How far each mouth shape asks the lips apart, 0 to 1; not taken from the engine, whose own table this judges.
 _OPENING = {

@@ -1,0 +1,98 @@
+"""The whole product for a test: real services, taps between them, the orchestrator, Envoy and a browser."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+from avatar.media.v1 import media_pb2
+from avatar.render.v1 import render_pb2, render_pb2_grpc
+from avatar.tts.v1 import tts_pb2, tts_pb2_grpc
+from numpy.typing import NDArray
+
+from tests.e2e.taps import Spoken, tapped_render, tapped_tts
+from tests.stack import Program, Stack, free_ports, running_stack
+
+SAMPLE_RATE_HZ = 48_000
+
+
+@dataclass(frozen=True)
+class Product:
+    """Args: spoken: what the voice made, by utterance; frames: what the face service sent, without pixels."""
+
+    stack: Stack
+    spoken: list[Spoken]
+    frames: list[render_pb2.VideoFrame]
+
+    @property
+    def address(self) -> str:
+        return self.stack.edge.page_url
+
+    async def create_avatar(self, portrait: bytes, avatar_id: str) -> str:
+        """Make a face from a picture. Returns: its name."""
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{self.stack.native['render']}") as channel:
+            avatar = render_pb2.Avatar(portrait=portrait, consent="a test on a painting")
+            request = render_pb2.CreateAvatarRequest(avatar=avatar, avatar_id=avatar_id)
+            return str((await render_pb2_grpc.AvatarServiceStub(channel).CreateAvatar(request)).name)
+
+    async def synthesise(self, text: str, rate: float = 1.0) -> NDArray[np.int16]:
+        """Speech at 48 kHz, for a microphone or to be swapped in."""
+        return await synthesise(self.stack.native["tts"], text, rate)
+
+
+async def synthesise(port: int, text: str, rate: float = 1.0) -> NDArray[np.int16]:
+    """Speech at 48 kHz from the voice service at a port."""
+    config = tts_pb2.SynthesisConfig(
+        language_code="en",
+        speaking_rate=rate,
+        audio_format=media_pb2.AudioFormat(
+            encoding=media_pb2.AUDIO_ENCODING_LINEAR16, sample_rate_hertz=SAMPLE_RATE_HZ, channel_count=1
+        ),
+    )
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        request = tts_pb2.SynthesizeRequest(text=text, config=config)
+        wav = (await tts_pb2_grpc.TextToSpeechServiceStub(channel).Synthesize(request)).audio
+    return np.frombuffer(wav[44:], "<i2").astype(np.int16)
+
+
+@contextlib.asynccontextmanager
+async def product(
+    data_dir: Path,
+    reply: str = "echo",
+    swap_in: str | None = None,
+    render: Mapping[str, Any] | None = None,
+    services: tuple[str, ...] = ("render", "tts", "stt"),
+) -> AsyncIterator[Product]:
+    """Everything, ready.
+
+    Args: swap_in: a sentence whose sound is heard instead of what is said; render: how the face is spoilt.
+    """
+    tts_port, render_port, grpc_port, http_port = free_ports(4)
+
+    def orchestrator(native: Mapping[str, int]) -> list[Program]:
+        env = {
+            "ORCHESTRATOR_PORT": str(grpc_port),
+            "ORCHESTRATOR_HTTP_PORT": str(http_port),
+            "ORCHESTRATOR_TTS_ADDRESS": f"127.0.0.1:{tts_port}",
+            "ORCHESTRATOR_RENDER_ADDRESS": f"127.0.0.1:{render_port}",
+            "ORCHESTRATOR_STT_ADDRESS": f"127.0.0.1:{native.get('stt', 1)}",
+            "ORCHESTRATOR_REPLY": reply,
+            "ORCHESTRATOR_DRAIN__ANNOUNCE_S": "0",
+        }
+        return [Program("conversation", (sys.executable, "-m", "orchestrator"), env, grpc_port)]
+
+    env = {"AVATAR_DATA_DIR": str(data_dir), "OMP_NUM_THREADS": "1"}
+    async with (
+        running_stack(services, env, orchestrator, {"page": [http_port]}) as stack,
+        contextlib.AsyncExitStack() as held,
+    ):
+        other = None if swap_in is None else await synthesise(stack.native["tts"], swap_in)
+        spoken = await held.enter_async_context(tapped_tts(tts_port, stack.native["tts"], other))
+        frames = await held.enter_async_context(tapped_render(render_port, stack.native["render"], **(render or {})))
+        yield Product(stack, spoken, frames)

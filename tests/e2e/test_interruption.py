@@ -1,0 +1,96 @@
+"""Speaking over the answer stops it, down to the last sample and pixel, and the transcript ends where the sound did."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from avatar.conversation.v1 import conversation_pb2, conversation_pb2_grpc
+
+from services.common.settings import ServerSettings
+from services.render.landmarks import FaceLandmarker
+from tests.e2e.conftest import SAMPLE_RATE_HZ, product
+from tools.bench.browser import browsing
+from tools.bench.lips import apertures
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+ANSWER = "one and two and three and four and five and six and seven and eight and nine and ten and eleven and twelve"
+OVER = "no please stop that now and listen to me"
+SILENCE_DB = -50.0
+STOP_MS, SHUT_MS = 200.0, 150.0
+
+
+def last_sound_ms(samples: np.ndarray, start_ms: float) -> float:
+    """Performance time of the last 5 ms louder than -50 dBFS."""
+    size = SAMPLE_RATE_HZ // 200
+    levels = np.sqrt((samples[: len(samples) // size * size].reshape(-1, size) ** 2).mean(1))
+    loud = np.flatnonzero(20 * np.log10(levels + 1e-9) > SILENCE_DB)
+    return start_ms + float(loud[-1] + 1) * 5.0
+
+
+async def test_speech_over_the_answer_stops_sound_and_lips_at_once(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    (data_dir / "models").symlink_to(ServerSettings().data_dir / "models")
+    async with product(data_dir, reply="assistant") as running, browsing(scripted_microphone=True) as browser:
+        await browser.start(running.address)
+        await browser.keep_pictures()
+        over = (await running.synthesise(OVER)).astype(np.float32) / 32768
+        name = await browser.page.evaluate("capture.conversation")
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{running.stack.ports.legacy}") as channel:
+            stub = conversation_pb2_grpc.ConversationServiceStub(channel)
+            await stub.Say(conversation_pb2.SayRequest(name=name, text=ANSWER, utterance_id="answer"))
+            started = await browser.event("utterance_started")
+            await browser.wait_until(started["at"] + 1500)
+            spoken_at = await browser.page.evaluate(
+                "speech => capture.speak(speech)", base64.b64encode(over.tobytes()).decode()
+            )
+            ended = await browser.event("utterance_ended")
+            await browser.wait_until(ended["at"] + 1500)
+            kept = await stub.GetConversation(conversation_pb2.GetConversationRequest(name=name))
+        sound = await browser.sound()
+        frames = await browser.frames()
+        events = await browser.events()
+
+    # The decision is told at once, and silence is heard soon after it.
+    decided = next(
+        e["at"]
+        for e in events
+        if e["at"] > spoken_at and e["event"].get("turn_changed", {}).get("state") == "TURN_STATE_USER_SPEAKING"
+    )
+    silent_ms = last_sound_ms(sound.samples, sound.start_ms)
+    assert ended["interrupted"]
+    assert silent_ms > spoken_at, "the answer was over before anybody spoke"
+    assert silent_ms - decided <= STOP_MS
+
+    # After the acknowledgement nothing of the answer is sent, seen or told.
+    acknowledged = ended["at"]
+    later = [e["event"] for e in events if e["at"] > acknowledged]
+    assert not any("answer" in str(event.get("caption", "")) for event in later)
+    assert silent_ms <= acknowledged + STOP_MS
+    sent = [frame.utterance_id for frame in running.frames]
+    assert "answer" in sent
+    assert "answer" not in sent[len(sent) - sent[::-1].index("answer") :]
+
+    # The mouth is shut within 150 ms more, and stays shut.
+    aperture = apertures(frames, FaceLandmarker(data_dir))
+    shown = np.array([frame.shown_ms for frame in frames])
+    open_at = np.nanmax(aperture[(shown > started["at"]) & (shown < silent_ms)])
+    rest = np.nanmedian(aperture[shown > silent_ms + 600])
+    after = aperture[shown > max(silent_ms, decided) + SHUT_MS]
+    assert open_at > rest + 0.02
+    assert np.nanmax(after) < rest + 0.25 * (open_at - rest)
+
+    # The transcript keeps the words that were heard, and ends where the sound did.
+    (item,) = [i for i in kept.transcript if i.utterance_id == "answer"]
+    assert item.interrupted
+    assert item.text == ended["heard_text"]
+    assert ANSWER.startswith(item.text)
+    assert 0 < len(item.text) < len(ANSWER)
+    first_loud = np.flatnonzero(np.abs(sound.samples) > 0.01)[0]
+    heard_s = (silent_ms - sound.at(int(first_loud))) / 1000
+    assert item.heard_duration.ToMilliseconds() / 1000 == pytest.approx(heard_s, abs=0.15)
