@@ -35,6 +35,9 @@ export class Captions {
       const { speaker, utterance_id: id = "", text = "", is_final: isFinal = false } = event.caption;
       if (speaker === "SPEAKER_USER") this._user(id, text, isFinal);
       else this._avatar(id, text);
+    } else if (event.turn_changed) {
+      // A cough, or an "mhm" that took no turn: its words were only guessed.
+      if (event.turn_changed.state !== "TURN_STATE_USER_SPEAKING") this._dropGuesses("");
     } else if (event.utterance_started) {
       this._settleTyped();
       this._over("user", "");
@@ -99,6 +102,7 @@ export class Captions {
     const typed = isFinal ? this._typed.findIndex(same) : -1;
     if (typed >= 0) this._typed.splice(typed, 1)[0].item.remove();
     if (!text) return;
+    this._dropGuesses(id);
     const line = this._line(id, true);
     line.text.textContent = text;
     line.item.classList.toggle("interim", !isFinal);
@@ -163,6 +167,17 @@ export class Captions {
     this._parts.log.append(item);
     this._parts.onLine();
     this._follow();
+  }
+
+  /** Takes back what the person was only guessed to say. @param {string} but  The utterance to keep. */
+  _dropGuesses(but) {
+    for (const [id, line] of this._lines) {
+      if (!line.isUser || line.done || id === but || this._typed.includes(line)) continue;
+      line.item.remove();
+      this._lines.delete(id);
+      this._over("user", "");
+    }
+    this._parts.onLine();
   }
 
   /** The server took the typed words in its own way: they stand as they were typed. */

@@ -17,8 +17,10 @@ import { WORDS } from "./words.js";
  *   {name: "waiting", attempt: number, delayS: number} |
  *   {name: "over", words: string, failed: boolean}} Phase
  *
+ * onAvatar tells which face is shown: a new one, or the old one where another was refused.
+ *
  * @typedef {{onPhase: (phase: Phase) => void, onStream: (stream: MediaStream) => void,
- *   onEvent: (event: ConversationEvent) => void, onAvatar: (name: string) => void,
+ *   onEvent: (event: ConversationEvent) => void, onAvatar: (name: string, isNew: boolean) => void,
  *   onNotice: (words: string, key: string) => void}} Handlers
  */
 
@@ -45,6 +47,8 @@ export class Conversation {
     this._attempt = 0;
     this._timer = 0;
     this._error = "";
+    /** The face that was asked for and is not there yet. */
+    this._wanted = "";
     this._everLive = false;
     this._now = () => this.retry();
     window.addEventListener("online", this._now);
@@ -91,8 +95,9 @@ export class Conversation {
 
   /** @param {string} avatar */
   show(avatar) {
-    this.options.avatar = avatar;
-    this._send("avatar", { avatar });
+    this._wanted = avatar;
+    // Before the server hears of it, a new session simply begins with it.
+    if (!this._send("avatar", { avatar })) this.options.avatar = avatar;
   }
 
   /** @param {string} kind @param {number} intensity */
@@ -127,11 +132,15 @@ export class Conversation {
       case "ice-candidate":
         return this.peer?.candidate(message.data);
       case "avatar":
+        this._wanted = "";
         this.options.avatar = message.data.avatar;
-        return this._handlers.onAvatar(message.data.avatar);
+        return this._handlers.onAvatar(message.data.avatar, true);
       case "error":
         this._error = /server full/i.test(message.error) ? WORDS.full : message.error;
         if (this.peer) this._handlers.onNotice(this._error, "server");
+        // The error may be about something else, but then the switch is still to come and is told when it does.
+        if (this._wanted) this._handlers.onAvatar(this.options.avatar ?? "", false);
+        this._wanted = "";
         return;
       case "event":
         this._handlers.onEvent(message.data);

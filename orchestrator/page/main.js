@@ -162,11 +162,11 @@ async function start(withMicrophone) {
       levels.watch("avatar", stream, (levelDb, timeS) => heard.avatar(levelDb, timeS));
     },
     onEvent,
-    onAvatar: (name) => {
+    onAvatar: (name, isNew) => {
       faces.shown(name);
       stage.showStill(name);
       captions.avatarName = faces.chosenName;
-      announce(WORDS.faceChanged);
+      if (isNew) announce(WORDS.faceChanged);
     },
     onNotice: (words, key) => notice(key, words),
   });
@@ -245,7 +245,11 @@ function onEvent(event) {
   if (events.length > KEPT_EVENTS) events.shift();
   captions.apply(event);
   if (event.turn_changed) turnState = event.turn_changed.state ?? "";
-  if (event.utterance_started) speaking.add(event.utterance_started.utterance_id ?? "");
+  if (event.utterance_started) {
+    const { utterance_id: id = "" } = event.utterance_started;
+    speaking.add(id);
+    drawer.turns.began(id);
+  }
   if (event.utterance_ended) speaking.delete(event.utterance_ended.utterance_id ?? "");
   if (event.turn_report) drawer.turns.add(event.turn_report);
   if (event.service_changed) onService(event.service_changed);

@@ -5,7 +5,6 @@ import { milliseconds, msWords } from "./words.js";
 
 /** @typedef {import("./types.js").TurnReport} TurnReport */
 /** @typedef {{stage: string, words: string, fromMs: number, toMs: number}} Bar */
-/** @typedef {{report: TurnReport, heardMs: number | undefined, receivedMs: number}} Turn */
 
 /** In the order in which they happen; each ends at its own time and begins where the one before it ended. */
 const STAGES = /** @type {const} */ ([
@@ -17,8 +16,8 @@ const STAGES = /** @type {const} */ ([
   ["video_sent", "Picture sent"],
 ]);
 const KEPT = 8;
-/** A report and the sound that it is about come within this of each other. */
-const MATCH_MS = 4_000;
+/** The word that an answer began and its first sound come within this of each other. */
+const MATCH_MS = 1_500;
 
 /**
  * The bars of one turn. Stages may finish in any order (a recogniser can be done before the end of the turn is sure), so
@@ -47,62 +46,79 @@ export class Turns {
   /** @param {HTMLElement} element */
   constructor(element) {
     this._element = element;
-    /** @type {Turn[]} the newest first */
-    this._turns = [];
+    /** @type {TurnReport[]} the newest first */
+    this._reports = [];
     this._chosen = 0;
+    /** @type {Map<string, number>} what was measured, in ms, by utterance */
+    this._heardMs = new Map();
+    /** @type {{id: string, atMs: number} | undefined} */
+    this._begun = undefined;
     /** @type {{ms: number, atMs: number} | undefined} */
-    this._unclaimed = undefined;
+    this._sound = undefined;
     this._draw();
   }
 
   /** @param {TurnReport} report */
   add(report) {
-    const turn = { report, heardMs: undefined, receivedMs: performance.now() };
-    this._turns = [turn, ...this._turns].slice(0, KEPT);
+    this._reports = [report, ...this._reports].slice(0, KEPT);
     this._chosen = 0;
-    if (this._unclaimed && turn.receivedMs - this._unclaimed.atMs < MATCH_MS) this.heard(this._unclaimed.ms);
-    else this._draw();
+    this._draw();
+  }
+
+  /** The server says that an answer began. @param {string} id */
+  began(id) {
+    this._begun = { id, atMs: performance.now() };
+    this._match();
   }
 
   /**
-   * The first sound of an answer, measured in this browser. One that came before its sound was sent is a mistake of
-   * the measurement (noise at the microphone) and is not shown.
+   * The first sound of an answer, measured in this browser.
    * @param {number} ms  From the end of the person's speech.
    */
   heard(ms) {
-    this._unclaimed = undefined;
-    const [turn] = this._turns;
-    const now = performance.now();
-    if (!turn || turn.heardMs !== undefined || now - turn.receivedMs > MATCH_MS) {
-      this._unclaimed = { ms, atMs: now };
-    } else if (ms >= (milliseconds(turn.report.audio_sent_duration) ?? 0)) {
-      turn.heardMs = ms;
-      this._draw();
-    }
+    this._sound = { ms, atMs: performance.now() };
+    this._match();
+  }
+
+  _match() {
+    if (!this._begun || !this._sound || Math.abs(this._begun.atMs - this._sound.atMs) > MATCH_MS) return;
+    this._heardMs.set(this._begun.id, this._sound.ms);
+    this._begun = this._sound = undefined;
+    this._draw();
   }
 
   clear() {
-    this._turns = [];
-    this._unclaimed = undefined;
+    this._reports = [];
+    this._heardMs.clear();
+    this._begun = this._sound = undefined;
     this._draw();
   }
 
   _draw() {
-    if (this._turns.length === 0) {
+    if (this._reports.length === 0) {
       this._element.replaceChildren(make("p", "none", "After your first turn you see here where its time went."));
       return;
     }
-    const chosen = this._turns[this._chosen];
-    const bars = barsOf(chosen.report, chosen.heardMs);
-    const longest = Math.max(1, ...this._turns.map((turn) => totalMs(barsOf(turn.report, turn.heardMs))));
+    const turns = this._reports.map((report) => barsOf(report, this._heard(report)));
+    const bars = turns[this._chosen];
+    const longestMs = Math.max(1, ...turns.flat().map(({ toMs }) => toMs));
     const list = make("div", "turn-list");
-    if (this._turns.length > 1) list.append(...this._turns.map((turn, i) => this._button(turn, i, longest)));
+    if (turns.length > 1) list.append(...turns.map((turn, i) => this._button(turn, i, longestMs)));
     this._element.replaceChildren(headline(bars), table(bars), list);
   }
 
-  /** @param {Turn} turn @param {number} index @param {number} longestMs */
-  _button(turn, index, longestMs) {
-    const bars = barsOf(turn.report, turn.heardMs);
+  /**
+   * What was measured of this turn. Less than until its sound was sent is a mistake of the measurement (a noise at the
+   * microphone after the last word) and is not shown.
+   * @param {TurnReport} report
+   */
+  _heard(report) {
+    const ms = this._heardMs.get(report.utterance_id ?? "");
+    return ms !== undefined && ms >= (milliseconds(report.audio_sent_duration) ?? 0) ? ms : undefined;
+  }
+
+  /** @param {Bar[]} bars @param {number} index @param {number} longestMs */
+  _button(bars, index, longestMs) {
     const line = make("span", "bar-line");
     line.setAttribute("aria-hidden", "true");
     let drawnMs = 0;

@@ -311,3 +311,29 @@ async def test_nothing_sticks_out_at_any_size(width: int, height: int) -> None:
         for name in ("Mute the microphone", "Stop", "End"):
             await expect(page.get_by_role("button", name=name, exact=True)).to_be_in_viewport(ratio=1)
         await expect(page.get_by_label("Your message")).to_be_in_viewport(ratio=1)
+
+
+async def test_words_that_took_no_turn_are_taken_back() -> None:
+    async with person_at(FakeOrchestrator()) as person:
+        session = await person.talks()
+        await session.user("mm", "u1", final=False)
+        await expect(person.page.locator("#live .line.user")).to_have_count(1)
+        await session.event(turn_changed={"state": "TURN_STATE_LISTENING"})
+        await expect(person.page.locator(".line.user")).to_have_count(0)
+        await session.user("Well", "u2", final=False)
+        await session.user("Well then", "u3", final=False)
+        await expect(person.page.locator(".line.user .text")).to_have_text(["Well then"])
+
+
+async def test_a_face_that_is_refused_leaves_the_old_one_chosen() -> None:
+    fake = FakeOrchestrator()
+    fake.avatars["avatars/mona"] = {"name": "avatars/mona", "display_name": "Mona"}
+    async with person_at(fake) as person:
+        session = await person.types()
+        await person.page.get_by_role("button", name="Change face").click()
+        dialog = person.page.get_by_role("dialog", name="Choose a face")
+        await dialog.get_by_role("radio", name="Mona").check()
+        await session.received("avatar")
+        await session.send("error", error="there is no face avatars/mona any more")
+        await expect(dialog.get_by_role("radio", name="Ada")).to_be_checked()
+        await expect(person.page.locator("#notices")).to_contain_text("no face avatars/mona any more")
