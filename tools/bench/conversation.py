@@ -59,16 +59,16 @@ async def measure(given: argparse.Namespace) -> Record:
     """Talk. Returns: the record."""
     async with running_stack({"ORCHESTRATOR_REPLY": "echo"}), channel_to(processes.TTS) as tts:
         sentences = [await synthesise(tts, text) for text in SENTENCES]
-        long, over = await synthesise(tts, LONG), await synthesise(tts, OVER, "")
+        over = await synthesise(tts, OVER)
         async with browsing(scripted_microphone=True) as browser:
             await browser.start(f"https://localhost:{processes.PAGE_PORT}")
             caller = _Caller(browser)
             for index in range(given.turns):
                 await caller.turn(sentences[index % len(sentences)])
             for _ in range(given.interruptions):
-                await caller.interrupt(long, over)
+                await caller.interrupt(over)
             for index in range(given.sounds):
-                await caller.make_sound(long, (_cough, _hum)[index % 2](index))
+                await caller.make_sound((_cough, _hum)[index % 2](index))
             skew = [-float(value) for value in await browser.page.evaluate("capture.skew")]
             shown = np.asarray(await browser.shown_ms())
     return Record("conversation", _rows(caller.figures, skew, shown), vars(given), _raw(caller.figures, skew))
@@ -136,7 +136,7 @@ class _Caller:
                 self.figures.stages_ms[stage].append(float(report[f"{stage}_duration"].rstrip("s")) * 1000)
         await self._rest()
 
-    async def _long_answer(self, speech: NDArray[np.float32]) -> dict[str, Any] | None:
+    async def _long_answer(self) -> dict[str, Any] | None:
         """Have a long text said, by typing it. Returns: its start."""
         started = await self._count("utterance_started")
         await self._browser.page.evaluate(
@@ -144,11 +144,11 @@ class _Caller:
         )
         return await self._next("utterance_started", started)
 
-    async def interrupt(self, long: NDArray[np.float32], over: NDArray[np.float32]) -> None:
+    async def interrupt(self, over: NDArray[np.float32]) -> None:
         """Speak over a long answer and measure until silence."""
         await self._sound()
         ended = await self._count("utterance_ended")
-        begun = await self._long_answer(long)
+        begun = await self._long_answer()
         if begun is None:
             return
         await self._browser.wait_until(begun["at"] + 1200)
@@ -169,10 +169,10 @@ class _Caller:
         await self._next("utterance_ended", ended + 1)
         await self._rest()
 
-    async def make_sound(self, long: NDArray[np.float32], noise: NDArray[np.float32]) -> None:
+    async def make_sound(self, noise: NDArray[np.float32]) -> None:
         """Cough or hum over a long answer: it must go on."""
         ended = await self._count("utterance_ended")
-        begun = await self._long_answer(long)
+        begun = await self._long_answer()
         if begun is None:
             return
         await self._browser.wait_until(begun["at"] + 1200)
@@ -189,7 +189,7 @@ def _is_final(event: dict[str, Any]) -> bool:
 
 
 def _is_floor_taken(event: dict[str, Any]) -> bool:
-    return event.get("turn_changed", {}).get("state") == "TURN_STATE_USER_SPEAKING"
+    return bool(event.get("turn_changed", {}).get("state") == "TURN_STATE_USER_SPEAKING")
 
 
 def _cough(seed: int) -> NDArray[np.float32]:

@@ -10,6 +10,8 @@ from avatar.media.v1 import media_pb2
 from avatar.tts.v1 import tts_pb2, tts_pb2_grpc
 from numpy.typing import NDArray
 
+from services.common.audio import samples_of_pcm16
+
 SAMPLE_RATE_HZ = 48_000
 SILENCE_DB = -50.0
 _WINDOW = SAMPLE_RATE_HZ // 100
@@ -27,7 +29,7 @@ async def synthesise(channel: grpc.aio.Channel, text: str, voice: str = "") -> N
     answer = await tts_pb2_grpc.TextToSpeechServiceStub(channel).Synthesize(
         tts_pb2.SynthesizeRequest(text=text, config=config)
     )
-    return np.frombuffer(answer.audio[44:], "<i2").astype(np.float32) / 32768
+    return samples_of_pcm16(answer.audio[44:])
 
 
 def levels_db(samples: NDArray[np.float32]) -> NDArray[np.float64]:
