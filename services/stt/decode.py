@@ -1,0 +1,111 @@
+"""Recordings in the usual containers, decoded piece by piece to what recognisers read."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.container import InputContainer
+from numpy.typing import NDArray
+
+from services.common.errors import InvalidRequestError
+from services.stt.vad import SAMPLE_RATE_HZ
+
+MAX_RECORDING_BYTES = 64 * 1024 * 1024
+_READ = "WAV, FLAC, MP3, OGG, WebM and M4A are read"
+# A shorter end than the header announces by more than this has been cut off.
+_TOLERANCE_S = 0.5
+
+
+def _container_of(recording: bytes) -> str:
+    """FFmpeg's name of the container, by its first bytes; left to guess, it would follow playlists to other files."""
+    match recording[:4]:
+        case b"RIFF" | b"RF64" if recording[8:12] == b"WAVE":
+            return "wav"
+        case b"fLaC":
+            return "flac"
+        case b"OggS":
+            return "ogg"
+        case b"\x1aE\xdf\xa3":
+            return "matroska"
+        case _ if recording[4:8] == b"ftyp":
+            return "mov"
+        case _ if recording[:3] == b"ID3" or (
+            len(recording) > 1 and recording[0] == 0xFF and recording[1] & 0xE6 == 0xE2
+        ):
+            return "mp3"
+        case _:
+            raise InvalidRequestError(f"this is not a recording in a known format; {_READ}")
+
+
+def _is_cut_off(recording: bytes, container: str) -> bool:
+    """Whether the file says itself that there was more; FFmpeg takes what there is."""
+    if container == "ogg":
+        # RFC 3533, section 6: bit 2 of a page's sixth byte marks the last page of a stream.
+        return not recording[recording.rfind(b"OggS") :][5:6] > b"\x03"
+    if container == "wav":
+        chunk = 12
+        while recording[chunk : chunk + 4] not in (b"data", b""):
+            chunk += 8 + int.from_bytes(recording[chunk + 4 : chunk + 8], "little") + 1 & ~1
+        announced = int.from_bytes(recording[chunk + 4 : chunk + 8], "little")
+        # Whoever wrote to a pipe could not know the length, and left the largest number.
+        return announced != 0xFFFFFFFF and announced > len(recording) - chunk - 8
+    return False
+
+
+def decode(recording: bytes) -> Iterator[NDArray[np.float32]]:
+    """The sound of a recording, a packet at a time; all channels mixed to one.
+
+    Args:
+        recording: a file in WAV, FLAC, MP3, OGG, WebM or M4A, at most 64 MiB.
+    Yields: shape (n,), in [-1, 1], 16 kHz.
+    Raises: InvalidRequestError, in words, if it is empty, too large, no such file, without sound, damaged or cut off.
+    """
+    if not recording:
+        raise InvalidRequestError(f"audio is empty; {_READ}")
+    if len(recording) > MAX_RECORDING_BYTES:
+        raise InvalidRequestError(
+            f"a recording has at most 64 MiB, not {len(recording) / 1024 / 1024:.1f} MiB; send it in parts"
+        )
+    name = _container_of(recording)
+    if _is_cut_off(recording, name):
+        raise InvalidRequestError("the recording is cut off: it ends before its header says")
+    try:
+        with av.open(io.BytesIO(recording), "r", format=name) as container:
+            if not container.streams.audio:
+                raise InvalidRequestError(f"the file has no sound in it; {_READ}")
+            stream = container.streams.audio[0]
+            announced_s = _announced_s(container, name)
+            resampler = AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+            decoded = 0
+            for frame in container.decode(stream):
+                for samples in _resampled(resampler, frame):
+                    decoded += len(samples)
+                    yield samples
+            for samples in _resampled(resampler, None):
+                decoded += len(samples)
+                yield samples
+    except av.FFmpegError as error:
+        raise InvalidRequestError(f"the recording is damaged or cut off: {error.strerror}; {_READ}") from error
+    if not decoded:
+        raise InvalidRequestError(f"the recording is empty or cut off: its header is followed by no sound; {_READ}")
+    if decoded / SAMPLE_RATE_HZ < announced_s - _TOLERANCE_S:
+        raise InvalidRequestError(
+            f"the recording is cut off: it announces {announced_s:.1f} s and holds {decoded / SAMPLE_RATE_HZ:.1f} s"
+        )
+
+
+def _announced_s(container: InputContainer, name: str) -> float:
+    """The length in the container's header; 0 where it says none (for MP3, FFmpeg guesses from the file's size)."""
+    if name == "mp3" or container.duration is None:
+        return 0.0
+    return container.duration / av.time_base
+
+
+def _resampled(resampler: AudioResampler, frame: AudioFrame | None) -> Iterator[NDArray[np.float32]]:
+    for resampled in resampler.resample(frame):
+        yield resampled.to_ndarray()[0]
