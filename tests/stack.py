@@ -97,11 +97,12 @@ async def started(program: Program, folder: Path) -> AsyncIterator[Started]:
     try:
         yield Started(program, process, ended, path)
     finally:
-        if not ended.done():
+        # It may end by itself at any moment.
+        with contextlib.suppress(ProcessLookupError):
             process.terminate()
             await asyncio.wait((ended,), timeout=STOP_S)
-        if not ended.done():
-            process.kill()
+            if not ended.done():
+                process.kill()
         await ended
 
 

@@ -132,6 +132,18 @@ async def test_sigterm_lets_a_running_stream_end_and_then_stops() -> None:
         assert await asyncio.wait_for(edge.envoy.ended, 10) == 0
 
 
+async def test_envoy_does_not_outlive_the_process_that_runs_it() -> None:
+    async with running_envoy({}) as edge:
+        reader, writer = await asyncio.open_connection("127.0.0.1", edge.ports.tts)
+        edge.envoy.process.kill()
+        # Whoever holds the other end is gone: it is closed, or reset.
+        with contextlib.suppress(ConnectionResetError):
+            async with asyncio.timeout(10):
+                assert await reader.read() == b""
+            writer.close()
+            await writer.wait_closed()
+
+
 async def test_what_people_say_is_not_in_the_access_log() -> None:
     async with serving_speech(FakeSpeech()) as server, running_envoy({"tts": [server.port]}) as edge:
         base = f"http://127.0.0.1:{edge.ports.tts}/v1"
