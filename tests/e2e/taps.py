@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, cast
 
-import grpc
 import numpy as np
 from avatar.media.v1 import media_pb2
 from avatar.render.v1 import render_pb2
 from avatar.tts.v1 import tts_pb2
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from numpy.typing import NDArray
 
 from services.common.audio import samples_of_pcm16
-
-_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+from tools.bench.taps import passing
 
 
 @dataclass
@@ -31,51 +27,6 @@ class Spoken:
     @property
     def sound(self) -> NDArray[np.float32]:
         return samples_of_pcm16(bytes(self.pcm))
-
-
-class _Pass:
-    """Passes every method on as bytes; `change` sees the answers of streams."""
-
-    def __init__(self, channel: grpc.aio.Channel, asked: Callable[[str, bytes], None], change: Callable[..., bytes]):
-        self._channel = channel
-        self._asked = asked
-        self._change = change
-
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
-        method = details.method
-
-        async def behave(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
-            call: Any = self._channel.stream_stream(method)(cast("Any", self._noted(method, requests)))
-            try:
-                async for answer in call:
-                    yield self._change(method, answer)
-            except grpc.aio.AioRpcError as error:
-                await context.abort(error.code(), error.details() or "", error.trailing_metadata() or ())
-            finally:
-                call.cancel()
-
-        return grpc.stream_stream_rpc_method_handler(behave)
-
-    async def _noted(self, method: str, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for request in requests:
-            self._asked(method, request)
-            yield request
-
-
-@contextlib.asynccontextmanager
-async def _passing(port: int, target: int, asked: Any, change: Any) -> AsyncIterator[None]:
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{target}", options=_OPTIONS) as channel:
-        server = grpc.aio.server(options=_OPTIONS)
-        checks = health.aio.HealthServicer()
-        await checks.set("", health_pb2.HealthCheckResponse.SERVING)
-        health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-        server.add_generic_rpc_handlers((_Pass(channel, asked, change),))  # type: ignore[arg-type]
-        assert server.add_insecure_port(f"127.0.0.1:{port}") == port
-        await server.start()
-        try:
-            yield
-        finally:
-            await server.stop(None)
 
 
 @contextlib.asynccontextmanager
@@ -119,7 +70,7 @@ async def tapped_tts(port: int, target: int, swap_in: NDArray[np.int16] | None =
             noted.pcm += answer.audio.data
         return raw
 
-    async with _passing(port, target, asked, change):
+    async with passing(port, target, asked, change):
         yield heard
 
 
@@ -156,5 +107,5 @@ async def tapped_render(
         frames.append(noted)
         return answer.SerializeToString()
 
-    async with _passing(port, target, lambda *_: None, change):
+    async with passing(port, target, lambda *_: None, change):
         yield frames

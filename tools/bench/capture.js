@@ -4,7 +4,7 @@
   const Real = window.RTCPeerConnection;
   const capture = {
     peers: [], audio: [], audioClock: [], frames: [], pictures: [], captions: [], skew: [], events: [],
-    keepPictures: false, size: 320,
+    keepPictures: false, size: 320, readStamps: false, stamps: [],
   };
   window.capture = capture;
 
@@ -57,11 +57,22 @@
     }, 200);
   }
 
+  // The 32 bits that a bench wrote as dark and light blocks along the top of the picture.
+  const strip = new OffscreenCanvas(32, 1).getContext("2d", { willReadFrequently: true });
+  function stampOf(video) {
+    strip.drawImage(video, 0, 4, video.videoWidth, 8, 0, 0, 32, 1);
+    const pixels = strip.getImageData(0, 0, 32, 1).data;
+    let stamp = 0;
+    for (let bit = 0; bit < 32; bit++) stamp = stamp * 2 + (pixels[bit * 4 + 1] > 127 ? 1 : 0);
+    return stamp;
+  }
+
   capture.watch = (video) => {
     const painted = (now, meta) => {
       capture.frames.push({
         shown: meta.expectedDisplayTime, now, rtp: meta.rtpTimestamp, width: meta.width, received: meta.receiveTime,
       });
+      if (capture.readStamps) capture.stamps.push([stampOf(video), performance.timeOrigin + meta.expectedDisplayTime]);
       if (capture.keepPictures) {
         const index = capture.frames.length - 1;
         createImageBitmap(video, { resizeWidth: capture.size, resizeHeight: capture.size }).then(
