@@ -89,6 +89,15 @@ def test_each_language_is_spoken_with_timing_that_covers_it(engine: EspeakEngine
 
 
 @pytest.mark.parametrize("language", SENTENCES)
+def test_the_mouth_rests_only_where_it_is_silent(engine: EspeakEngine, language: str) -> None:
+    chunk = speak(engine, SENTENCES[language], language)
+    rests = [viseme for viseme in chunk.visemes if viseme.viseme is Viseme.SIL]
+    # One for the first comma or sentence end at least, and all of them quiet.
+    assert rests
+    assert [rest for rest in rests if rms(chunk, rest.start, rest.end) > 0.01] == []
+
+
+@pytest.mark.parametrize("language", SENTENCES)
 def test_every_phoneme_that_is_really_spoken_has_a_shape_of_its_own(engine: EspeakEngine, language: str) -> None:
     texts = [SENTENCES[language], LETTERS.get(language, LATIN), NUMBERS]
     symbols = {phoneme.symbol for text in texts for phoneme in speak(engine, text, language).phonemes} - {""}

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,6 +118,46 @@ def _phonemes(samples: NDArray[np.int16], onsets: list[_Onset]) -> list[PhonemeS
     return spans
 
 
+def _longest_silence(samples: NDArray[np.int16], start: int, end: int) -> tuple[int, int]:
+    """The longest run of zeros in `[start, end)`; espeak-ng's silence is exact."""
+    edges = np.concatenate([[start - 1], start + np.flatnonzero(samples[start:end]), [end]])
+    longest = int(np.argmax(np.diff(edges)))
+    return int(edges[longest]) + 1, int(edges[longest + 1])
+
+
+def _with_silent_pauses(
+    samples: NDArray[np.int16], onsets: list[_Onset], spans: list[PhonemeSpan]
+) -> list[PhonemeSpan]:
+    """Pauses cut down to where it is silent; the sound around the silence goes to the phonemes beside it.
+
+    espeak-ng reports the soft onset of a vowel like a pause, and a pause while the sound before it still fades.
+    """
+    spans = list(spans)
+    for is_pause, group in itertools.groupby(range(len(spans)), lambda index: not spans[index].symbol):
+        indices = list(group)
+        first, last = indices[0], indices[-1]
+        start, end = spans[first].start, spans[last].end
+        if not is_pause or start == end:
+            continue
+        silence_start, silence_end = _longest_silence(samples, start, end)
+        has_next = last + 1 < len(spans)
+        if 2 * (silence_end - silence_start) < end - start:
+            # No pause at all: the onset of the next sound if that is of the same word, else the end of the one before.
+            is_onset = has_next and (not first or onsets[last + 1].word == onsets[first].word)
+            silence_start = silence_end = start if is_onset else end
+        silence_start = silence_start if first else start
+        silence_end = silence_end if has_next else end
+        if first:
+            spans[first - 1] = replace(spans[first - 1], end=silence_start)
+        if has_next:
+            spans[last + 1] = replace(spans[last + 1], start=silence_end)
+        for index in indices:
+            spans[index] = replace(
+                spans[index], start=silence_start if index == first else silence_end, end=silence_end
+            )
+    return spans
+
+
 def _token_of_events(events: list[WordEvent], tokens: list[Token]) -> list[int]:
     """For each word event the token that it speaks; positions behind a symbol may point at the blank after it."""
     found: list[int] = []
@@ -183,7 +224,7 @@ def _disjoint(words: list[WordSpan]) -> list[WordSpan]:
 def timing_of(spoken: SpeakableText, recording: Recording) -> Timing:
     """The spans of a recording of `spoken.text`; text ranges are those of the source text."""
     onsets = _onsets(recording)
-    spans = _phonemes(recording.samples, onsets)
+    spans = _with_silent_pauses(recording.samples, onsets, _phonemes(recording.samples, onsets))
     tokens = tokens_of(spoken.text)
     events = [event for event in recording.events if isinstance(event, WordEvent)]
     words = _words(spoken, tokens, events, onsets, spans) if tokens else []
