@@ -134,7 +134,7 @@ export class Captions {
       line.item.remove();
       return this._over("avatar", "");
     }
-    if (interrupted) line.item.append(make("span", "cut", "stopped here"));
+    if (interrupted) line.item.append(" ", make("span", "cut", "stopped here"));
     this._over("avatar", text, { cut: interrupted });
     this._finish(line);
     this._follow();
