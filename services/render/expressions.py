@@ -25,9 +25,9 @@ class ExpressionKind(IntEnum):
 _SHAPES: dict[ExpressionKind, dict[str, float]] = {
     ExpressionKind.NEUTRAL: {},
     ExpressionKind.HAPPY: {
-        "mouthSmile": 0.85,
+        "mouthSmile": 1.0,
         "cheekSquint": 0.7,
-        "eyeSquint": 0.55,
+        "eyeSquint": 0.7,
         "mouthDimple": 0.3,
         "browOuterUpLeft": 0.15,
         "browOuterUpRight": 0.15,

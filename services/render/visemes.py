@@ -36,7 +36,7 @@ CLOSURES = frozenset({Viseme.PP, Viseme.FF})
 _SHAPES: dict[Viseme, dict[str, float]] = {
     Viseme.SIL: {},
     Viseme.PP: {"mouthClose": 1.0, "mouthPress": 0.65},
-    Viseme.FF: {"jawOpen": 0.04, "mouthRollLower": 0.85, "mouthUpperUp": 0.45},
+    Viseme.FF: {"jawOpen": 0.03, "mouthRollLower": 0.9, "mouthUpperUp": 0.65},
     Viseme.TH: {"jawOpen": 0.16, "tongueOut": 0.9, "mouthLowerDown": 0.25, "mouthUpperUp": 0.1},
     Viseme.DD: {"jawOpen": 0.13, "tongueOut": 0.6, "mouthStretch": 0.15, "mouthUpperUp": 0.2, "mouthLowerDown": 0.2},
     Viseme.KK: {"jawOpen": 0.19, "mouthStretch": 0.1, "mouthUpperUp": 0.1, "mouthLowerDown": 0.1},

@@ -89,7 +89,7 @@ class MeshEngine:
         geometry = sized.geometry
         pose = geometry.pose(state.pose)
         placed = geometry.place(weights, pose) - np.float32(sized.offset)
-        raster(geometry.triangles, geometry.facing, placed, geometry.source, sized.whole, sized.fraction)
+        raster(geometry.triangles, placed, geometry.source, sized.whole, sized.fraction)
         frame = cv2.remap(
             sized.canvas, sized.whole, sized.fraction, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         ).astype(np.uint8, copy=False)

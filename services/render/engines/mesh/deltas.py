@@ -68,8 +68,10 @@ def _jaw(face: _Face) -> Array:
     below = below * (1.0 - edge * (1.0 - 0.5 * smoothstep(face.y, 0.4 * face.chin, face.chin)))
     above = beside * np.exp(np.minimum(face.y, 0.0) / (0.3 * face.mouth_width)) * smoothstep(side, 0.75, 1.1)
     weight = np.where(face.y > 0.0, below, above)
-    weight[face.is_upper] = 0.0
-    weight[face.is_lower] = 1.0 - 0.6 * np.minimum(side[face.is_lower], 1.0) ** 2.4
+    # The lips part like a lens: towards the corners the upper one comes down with the jaw, the lower one stays up.
+    across = np.minimum(side, 1.0)
+    weight[face.is_upper] = 0.36 * across[face.is_upper] ** 3
+    weight[face.is_lower] = 1.0 - 0.64 * across[face.is_lower] ** 2
     weight[face.is_corner] = 0.36
     return weight
 
@@ -77,7 +79,7 @@ def _jaw(face: _Face) -> Array:
 def _mouth_shapes(face: _Face) -> dict[str, Array]:
     m, f = face.mouth_width, face.height
     shapes: dict[str, Array] = {}
-    near, far = face.around_mouth(0.35), face.around_mouth(0.6)
+    near, far = face.around_mouth(0.35), face.around_mouth(0.45)
     lip = face.is_lip.astype(np.float64)
     upper, lower = face.is_upper.astype(np.float64), face.is_lower.astype(np.float64)
 
@@ -96,15 +98,16 @@ def _mouth_shapes(face: _Face) -> dict[str, Array]:
 
     # Lips as they are drawn in keep their thickness: what a narrower mouth loses in width it gains in height.
     pucker = face.zero()
-    pucker[:, 0] = -0.34 * face.x * far
-    pucker[:, 1] = (0.05 * m * lower - 0.045 * m * upper + 0.16 * face.y * lip) * face.centre_lip + 0.12 * face.y * near
-    pucker[:, 2] = -0.10 * m * near
+    pucker[:, 0] = -0.40 * face.x * far
+    pucker[:, 1] = (0.030 * m * lower - 0.035 * m * upper + 0.07 * face.y * lip) * face.centre_lip
+    pucker[:, 1] += 0.07 * face.y * near
+    pucker[:, 2] = -0.05 * m * near
     shapes["mouthPucker"] = pucker
     funnel = face.zero()
     funnel[:, 0] = -0.20 * face.x * far
-    funnel[:, 1] = (0.09 * m * lower - 0.075 * m * upper) * face.centre_lip
+    funnel[:, 1] = (0.075 * m * lower - 0.075 * m * upper) * face.centre_lip
     funnel[:, 1] += 0.10 * m * near * (1 - lip) * np.tanh(face.y / (0.25 * m))
-    funnel[:, 2] = -0.10 * m * near
+    funnel[:, 2] = -0.05 * m * near
     shapes["mouthFunnel"] = funnel
 
     # The seam is where the lips meet: half way between the inner rows.
@@ -124,9 +127,9 @@ def _mouth_shapes(face: _Face) -> dict[str, Array]:
     press[:, 1] = -0.22 * face.y * lip * np.exp(-((face.x / (0.6 * m)) ** 2)) - 0.05 * face.y * near * (1 - lip)
     roll_lower, roll_upper = face.zero(), face.zero()
     below = face.spot(0.0, 0.42, 0.5, 0.22) * (1 - lip)
-    roll_lower[:, 1] = -0.065 * m * (lower * face.centre_lip + 0.5 * below)
+    roll_lower[:, 1] = -0.035 * m * (lower * face.centre_lip + 0.9 * below)
     outer_low = np.isin(np.arange(MESH_POINTS), topology.LOWER_OUTER) & face.is_lower
-    roll_lower[outer_low, 1] *= 1.35
+    roll_lower[outer_low, 1] *= 1.9
     shapes["mouthRollLower"] = roll_lower
     above_lip = face.spot(0.0, -0.28, 0.45, 0.15) * (1 - lip)
     roll_upper[:, 1] = 0.04 * m * (upper * face.centre_lip + 0.4 * above_lip)
@@ -177,6 +180,16 @@ def _mouth_shapes(face: _Face) -> dict[str, Array]:
         squint = face.zero()
         squint[:, 1] = -0.075 * m * cheek
         shapes["cheekSquint" + side] = squint
+    # Lips slide over the teeth's arch: what moves to the middle comes forward. Seen from the side it matters.
+    corners = face.points[[61, 291]] - face.mouth
+    arch = 2.0 * float(corners[:, 2].mean()) / float((corners[:, 0] ** 2).mean())
+    slope = np.clip(arch, 0.0, 2.5 / m) * np.clip(face.x, -0.75 * m, 0.75 * m)
+    # The outline moves with the jaw only: elsewhere the background behind it would be dragged along.
+    inner = 1.0 - smoothstep(np.abs(face.x_head) / face.half_width, 0.72, 0.98)
+    for name, shape in shapes.items():
+        shape[:, 2] += slope * shape[:, 0]
+        if not name.startswith("jaw"):
+            shape *= inner[:, None]
     puff = face.zero()
     for sign in (-1, 1):
         puff[:, 0] += sign * 0.07 * m * face.spot(sign * 0.85, 0.0, 0.4, 0.45)

@@ -40,7 +40,7 @@ class Geometry:
 
     Attributes:
         source: shape (n, 2), float32, the points in pixels of the portrait.
-        triangles, facing: for `raster`, only those that can move.
+        triangles: for `raster`, only those that can move, the farthest first.
         mouth, mouth_width, height: of the face, in the head's frame.
     """
 
@@ -61,6 +61,9 @@ class Geometry:
         self.mouth = (level[13] + level[14]) / 2
         self.mouth_width = float(np.clip(level[291, 0] - level[61, 0], 0.24 * self.height, 0.42 * self.height))
         self._deltas = blendshape_deltas(level)
+        # What a head that is turned already hides cannot be shown: it turns less.
+        turned = float(np.degrees(np.arctan2(abs(self._axes[2, 0]), self._axes[2, 2])))
+        self._turns = float(np.clip(1.0 - (turned - 8.0) / 40.0, 0.3, 1.0))
         self._pivot = np.array([0.0, 0.85 * self.height, 0.35 * self.height])
 
         oval = np.array(topology.OVAL)
@@ -115,18 +118,17 @@ class Geometry:
             for i in range(count):
                 j = (i + 1) % count
                 ring_triangles += [(inner[i], inner[j], outer[i]), (inner[j], outer[j], outer[i])]
-        skin = skin_and_openings(connections)
+        skin = topology.skin_triangles(connections)
         depth = self._points[skin][:, :, 2].mean(1)
+        # What lies in an opening is behind its rim.
+        openings = np.array(topology.MOUTH_OPENING + topology.EYE_OPENINGS, np.int32)
         outside = np.array(ring_triangles, np.int32)
         moving = self._follow[outside].max(1) > 0.0
-        triangles = np.concatenate([outside[moving], skin[np.argsort(-depth)]])
-        a, b, c = (self.source[triangles[:, i]].astype(np.float64) for i in range(3))
-        area = (b[:, 1] - c[:, 1]) * (a[:, 0] - c[:, 0]) + (c[:, 0] - b[:, 0]) * (a[:, 1] - c[:, 1])
+        triangles = np.concatenate([outside[moving], openings, skin[np.argsort(-depth)]])
         self.triangles = np.ascontiguousarray(triangles, np.int32)
-        self.facing = np.sign(area).astype(np.float32)
 
     def pose(self, head: HeadPose) -> Pose:
-        yaw, pitch, roll = np.radians([head.yaw, head.pitch, head.roll])
+        yaw, pitch, roll = np.radians([head.yaw * self._turns, head.pitch, head.roll])
         cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
         turn = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
         nod = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
@@ -150,8 +152,3 @@ class Geometry:
     def on_skull(self, points: Array, pose: Pose) -> NDArray[np.float32]:
         """Points of the head's frame that follow the pose only, shape (n, 2), in pixels of the portrait."""
         return np.asarray(self._in_picture(pose.apply(points)), np.float32)
-
-
-def skin_and_openings(connections: Path) -> NDArray[np.int32]:
-    openings = np.array(topology.MOUTH_OPENING + topology.EYE_OPENINGS, np.int32)
-    return np.concatenate([topology.skin_triangles(connections), openings])

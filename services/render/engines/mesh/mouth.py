@@ -13,18 +13,21 @@ from numpy.typing import NDArray
 
 from services.render.blendshapes import INDEX, Weights
 from services.render.engines.mesh import topology
+from services.render.engines.mesh.deltas import smoothstep
 from services.render.engines.mesh.geometry import Geometry, Pose
 
 Float = NDArray[np.float32]
 
 # Teeth from the middle outwards, (width, length) against the middle one: incisors, canine, two premolars.
-_UPPER_TEETH = ((1.0, 1.0), (0.76, 0.88), (0.84, 0.98), (0.74, 0.84), (0.66, 0.74))
+_UPPER_TEETH = ((1.0, 1.0), (0.78, 0.94), (0.82, 0.97), (0.74, 0.91), (0.66, 0.86))
 _LOWER_TEETH = ((0.60, 0.90), (0.66, 0.93), (0.76, 1.0), (0.76, 0.90), (0.70, 0.80))
 # Sizes against the mouth's width. The arches are narrower than the mouth, so that its corners stay dark.
 _UPPER_WIDTH, _UPPER_HEIGHT = 0.80, 0.19
 _LOWER_WIDTH, _LOWER_HEIGHT = 0.66, 0.15
+# How far behind its middle an arch is one mouth width to the side (it is a parabola).
+_ARCH_DEPTH = 0.8
 # How far the upper teeth reach below the place where the lips meet, and the lower ones below their jaw's place.
-_UPPER_SHOWN = 0.075
+_UPPER_SHOWN = 0.09
 _LOWER_TOP = 0.055
 
 
@@ -67,13 +70,13 @@ def _row_of_teeth(teeth: tuple[tuple[float, float], ...], width_px: int, height_
             u = (x - centre) / half
             end = h * (length * 0.93 + rng.uniform(-0.012, 0.012))
             # A rounded edge: flat in the middle, falling away at the corners.
-            edge = end - 0.16 * h * np.abs(u) ** 3.5
+            edge = end - 0.06 * h * np.abs(u) ** 5
             down = y if upper else h - 1 - y
             covered = np.clip((edge - down) / (0.045 * h) + 0.5, 0, 1) * np.clip(
-                (1.015 - np.abs(u)) * half / scale, 0, 1
+                (1.08 - np.abs(u)) * half / scale, 0, 1
             )
             v = np.clip(down / end, 0, 1)
-            light = tone * (1.0 - 0.10 * np.clip(np.abs(u), 0, 1) ** 4 - 0.05 * v**3)
+            light = tone * (1.0 - 0.055 * np.clip(np.abs(u), 0, 1) ** 4 - 0.05 * v**3)
             # Warmer at the gum, a little grey and see-through at the edge.
             warm = np.stack(
                 [light * (1 + 0.015 * (1 - v)), light * (1 - 0.01 * (1 - v)), light * (1 - 0.06 * (1 - v))], -1
@@ -82,8 +85,8 @@ def _row_of_teeth(teeth: tuple[tuple[float, float], ...], width_px: int, height_
             opacity = np.maximum(opacity, covered * (1 - 0.15 * v**6))
             at += width
     bend = np.abs(x / w - 0.5) * 2
-    shade *= (1.0 - 0.50 * bend**2.2)[..., None]
-    opacity *= np.clip((1.0 - bend) * 9.0, 0, 1)
+    shade *= (1.0 - 0.45 * bend**2.2)[..., None]
+    opacity *= 1.0 - smoothstep(bend, 0.68, 0.98)
     row = np.dstack([shade * opacity[..., None], opacity])
     row = np.asarray(cv2.resize(row, (width_px, height_px), interpolation=cv2.INTER_AREA), np.float32)
     row[..., :3] /= np.maximum(row[..., 3:], 1e-3)
@@ -101,10 +104,10 @@ def prepare_mouth(image: NDArray[np.uint8], points: NDArray[np.float32], geometr
     light = float(skin @ [0.299, 0.587, 0.114])
     # Teeth take the picture's light: ivory under a white one, and no more than a little lighter than the skin.
     tint = skin / max(light, 1.0)
-    enamel = np.array([236, 226, 208], np.float32) * (0.72 + 0.28 * tint) * float(np.clip(light / 200, 0.45, 0.92))
+    enamel = np.array([240, 230, 212], np.float32) * (0.68 + 0.32 * tint) * float(np.clip(light / 165, 0.5, 0.95))
     grey = float(np.ptp(image.reshape(-1, 3).astype(np.int16), axis=1).mean()) < 6
-    cavity = (np.array([46, 17, 17], np.float32) * 0.7 + lip * 0.10) * float(np.clip(light / 150, 0.4, 1.1))
-    tongue = (np.array([158, 78, 78], np.float32) * 0.6 + lip * 0.4) * float(np.clip(light / 190, 0.4, 0.95))
+    cavity = (np.array([62, 24, 22], np.float32) * 0.7 + lip * 0.12) * float(np.clip(light / 150, 0.4, 1.1))
+    tongue = (np.array([176, 88, 86], np.float32) * 0.6 + lip * 0.4) * float(np.clip(light / 170, 0.45, 1.0))
     rows = []
     for teeth, width, height, upper in (
         (_UPPER_TEETH, _UPPER_WIDTH, _UPPER_HEIGHT, True),
@@ -166,7 +169,7 @@ def _blend_row(colour: Any, row: Any, a: float, b: float, dim: float) -> None:
 @njit(cache=True, fastmath=True, nogil=True)
 def _paint(
     frame: Any, upper_lip: Any, lower_lip: Any, to_mouth: Any, upper: Any, lower: Any, cavity: Any, tongue: Any,
-    jaw: float, tongue_up: float, unit: float, native_gap: float,
+    jaw: float, tongue_up: float, covered: float, bow: float, unit: float, native_gap: float, soft: float,
 ) -> None:  # fmt: skip
     height, width = frame.shape[0], frame.shape[1]
     left = max(0, math.ceil(upper_lip[0, 0]))
@@ -191,18 +194,21 @@ def _paint(
         gap = low - up
         if gap < 0.2:
             continue
-        for y in range(max(0, int(up)), min(height - 1, int(low) + 1) + 1):
-            cover = min(1.0, max(0.0, y - up + 0.5)) * min(1.0, max(0.0, low - y + 0.5)) * min(1.0, gap)
+        for y in range(max(0, int(up - soft)), min(height - 1, int(low + soft) + 1) + 1):
+            cover = min(1.0, max(0.0, (y - up) / soft + 0.5)) * min(1.0, max(0.0, (low - y) / soft + 0.5))
+            cover *= min(1.0, gap / (1.5 * soft))
             if cover <= 0.0:
                 continue
             # Mouth coordinates in mouth widths: a to the viewer's right, b down from where the lips meet.
-            a = to_mouth[0, 0] * x + to_mouth[0, 1] * y + to_mouth[0, 2]
+            flat = to_mouth[0, 0] * x + to_mouth[0, 1] * y + to_mouth[0, 2]
+            # Teeth stand in an arch: a head seen from the side shows more of its near half. flat = a + bow * a * a
+            a = flat * 2.0 / (1.0 + math.sqrt(max(0.05, 1.0 + 4.0 * bow * flat)))
             b = to_mouth[1, 0] * x + to_mouth[1, 1] * y + to_mouth[1, 2]
             deep = min(1.0, max(0.0, (b + 0.02) / (jaw + 0.12)))
             for c in range(3):
                 colour[c] = cavity[c] * (0.75 + 0.55 * deep)
             # The tongue: a soft mound behind the lower teeth, lit on its back.
-            rise = jaw * (0.62 - 0.55 * tongue_up) + 0.085 - 0.05 * tongue_up
+            rise = jaw * (0.42 - 0.36 * tongue_up) + 0.075 - 0.05 * tongue_up
             ta, tb = a / 0.30, (b - rise) / (0.16 + 0.10 * jaw)
             mound = tb + 0.55 * ta * ta
             if mound > -0.25 and abs(ta) < 1.25:
@@ -210,13 +216,15 @@ def _paint(
                 lit = 0.66 + 0.34 * math.exp(-((mound - 0.55) ** 2) / 0.3) - 0.10 * math.exp(-((a / 0.035) ** 2))
                 for c in range(3):
                     colour[c] += (tongue[c] * lit - colour[c]) * k
-            _blend_row(colour, lower, a / _LOWER_WIDTH + 0.5, (b - jaw - _LOWER_TOP + 0.02) / _LOWER_HEIGHT, 0.80)
-            _blend_row(colour, upper, a / _UPPER_WIDTH + 0.5, (b - _UPPER_SHOWN) / _UPPER_HEIGHT + 1.0, 1.0)
+            _blend_row(
+                colour, lower, a / _LOWER_WIDTH + 0.5, (b - jaw - _LOWER_TOP - 0.6 * covered) / _LOWER_HEIGHT, 0.80
+            )
+            _blend_row(colour, upper, a / _UPPER_WIDTH + 0.5, (b - _UPPER_SHOWN + covered) / _UPPER_HEIGHT + 1.0, 1.0)
             # Lips shade what is behind them, most at the corners where they come together.
             near_top, near_low = (y - up) / unit, (low - y) / unit
-            light = (1.0 - 0.55 * math.exp(-near_top / 0.045)) * (1.0 - 0.35 * math.exp(-near_low / 0.04))
-            light *= 1.0 - 0.35 * math.exp(-gap / (0.10 * unit))
-            light *= 1.0 - 0.5 * min(1.0, abs(a) / 0.46) ** 3
+            light = (1.0 - 0.42 * math.exp(-near_top / 0.035)) * (1.0 - 0.30 * math.exp(-near_low / 0.035))
+            light *= 1.0 - 0.25 * math.exp(-gap / (0.07 * unit))
+            light *= 1.0 - 0.45 * min(1.0, abs(a) / 0.46) ** 3
             mix = cover * share
             for c in range(3):
                 frame[y, x, c] = int(frame[y, x, c] + (colour[c] * light - frame[y, x, c]) * mix + 0.5)
@@ -234,15 +242,18 @@ def paint_mouth(
     m = geometry.mouth_width
     # Behind the lips: a plane that follows the skull only.
     origin = geometry.mouth + np.array([0.0, 0.0, 0.10 * m])
-    corners = origin + m * np.array([[0.0, 0, 0], [1.0, 0, 0], [0.0, 1.0, 0]])
+    corners = origin + m * np.array([[0.0, 0, 0], [1.0, 0, 0], [0.0, 1.0, 0], [0.0, 0.0, _ARCH_DEPTH]])
     at = geometry.on_skull(corners, pose) - np.float32(offset)
     to_frame = np.column_stack([at[1] - at[0], at[2] - at[0], at[0]])
     to_mouth = np.asarray(cv2.invertAffineTransform(to_frame), np.float64)
+    bow = float(to_mouth[0, :2] @ (at[3] - at[0]))
     jaw = 0.155 * geometry.height * float(weights[INDEX["jawOpen"]]) / m
     upper = np.ascontiguousarray(placed[list(topology.UPPER_INNER)])
     lower = np.ascontiguousarray(placed[list(topology.LOWER_INNER)])
     tongue_up = float(weights[INDEX["tongueOut"]])
+    # Lips that are drawn forward hide the teeth.
+    covered = 0.07 * float(weights[INDEX["mouthPucker"]])
     _paint(
         frame, upper, lower, to_mouth, mouth.upper, mouth.lower, mouth.cavity, mouth.tongue,
-        jaw, tongue_up, m, mouth.gap,
+        jaw, tongue_up, covered, bow, m, mouth.gap, max(1.0, 0.02 * m),
     )  # fmt: skip

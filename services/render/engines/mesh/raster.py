@@ -23,12 +23,11 @@ def identity_maps(width: int, height: int, offset: int) -> tuple[NDArray[np.int1
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def raster(triangles: Any, facing: Any, target: Any, source: Any, whole: Any, fraction: Any) -> None:
+def raster(triangles: Any, target: Any, source: Any, whole: Any, fraction: Any) -> None:
     """Write, for each pixel under a triangle, the source place that it shows; later triangles win.
 
     Args:
         triangles: shape (n, 3), the farthest first.
-        facing: shape (n,), the sign of each triangle's area in the source: one that has turned over is left out.
         target: shape (points, 2), where the points are in the frame.
         source: shape (points, 2), where they are in the source.
         whole, fraction: fixed-point maps of cv2.remap, changed in place.
@@ -38,7 +37,7 @@ def raster(triangles: Any, facing: Any, target: Any, source: Any, whole: Any, fr
         a, b, c = triangles[k, 0], triangles[k, 1], triangles[k, 2]
         x0, y0, x1, y1, x2, y2 = target[a, 0], target[a, 1], target[b, 0], target[b, 1], target[c, 0], target[c, 1]
         area = (y1 - y2) * (x0 - x2) + (x2 - x1) * (y0 - y2)
-        if area * facing[k] < 1e-3:
+        if abs(area) < 1e-3:
             continue
         inverse = 1.0 / area
         left = max(0, math.ceil(min(x0, x1, x2) - 0.01))
