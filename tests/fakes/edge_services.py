@@ -43,17 +43,12 @@ class FakeSpeech(tts_pb2_grpc.TextToSpeechServiceServicer):
     def __init__(self, name: str = "one") -> None:
         self.name = name
         self.streams: defaultdict[str, Stream] = defaultdict(Stream)
-        self.listing = asyncio.Event()
-        self.may_list = asyncio.Event()
-        self.may_list.set()
         self.ran_ahead: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def GetHealth(self, request: Any, context: Any) -> tts.GetHealthResponse:
         return tts.GetHealthResponse(status="healthy", engine=media.EngineInfo(name=self.name))
 
     async def ListVoices(self, request: tts.ListVoicesRequest, context: Any) -> tts.ListVoicesResponse:
-        self.listing.set()
-        await self.may_list.wait()
         voices = [tts.Voice(name="voices/a", natural_sample_rate_hertz=22050, language_codes=[request.language_code])]
         return tts.ListVoicesResponse(voices=voices)
 
