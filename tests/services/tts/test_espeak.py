@@ -97,6 +97,13 @@ def test_the_mouth_rests_only_where_it_is_silent(engine: EspeakEngine, language:
     assert [rest for rest in rests if rms(chunk, rest.start, rest.end) > 0.01] == []
 
 
+def test_the_soft_onset_of_a_vowel_belongs_to_the_vowel(engine: EspeakEngine) -> None:
+    chunk = speak(engine, "ein Boot aus Pappe", "de", voice="max")
+    diphthong = next(phoneme for phoneme in chunk.phonemes if phoneme.symbol == "aʊ")
+    before = chunk.phonemes[chunk.phonemes.index(diphthong) - 1]
+    assert rms(chunk, before.start, before.end) < 0.01 < rms(chunk, diphthong.start, diphthong.start + 500)
+
+
 @pytest.mark.parametrize("language", SENTENCES)
 def test_every_phoneme_that_is_really_spoken_has_a_shape_of_its_own(engine: EspeakEngine, language: str) -> None:
     texts = [SENTENCES[language], LETTERS.get(language, LATIN), NUMBERS]

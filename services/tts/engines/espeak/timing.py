@@ -41,6 +41,8 @@ _LETTERS = str.maketrans("SZNXAKΦε?:", "ʃʒŋχɑkɸɛʔː", ".-^\"'_|;+#[]{}
 _RELEASES = {"ʲ": "j", "ʰ": "h"}
 # Voiced stops begin with a hum; before these there is silence, which is the closure of the mouth.
 _SILENT_CLOSURES = frozenset("ptkqcʈ")
+# In samples; more zeros than a wave has at its crossings.
+_SHORTEST_SILENCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +143,9 @@ def _with_silent_pauses(
             continue
         silence_start, silence_end = _longest_silence(samples, start, end)
         has_next = last + 1 < len(spans)
-        if 2 * (silence_end - silence_start) < end - start:
+        if silence_end - silence_start < _SHORTEST_SILENCE:
             # No pause at all: the onset of the next sound if that is of the same word, else the end of the one before.
-            is_onset = has_next and (not first or onsets[last + 1].word == onsets[first].word)
+            is_onset = has_next and (not first or onsets[last + 1].word == onsets[last].word)
             silence_start = silence_end = start if is_onset else end
         silence_start = silence_start if first else start
         silence_end = silence_end if has_next else end
