@@ -377,8 +377,8 @@ class Session:
             heard_duration=duration_of_s(heard_s),
         )
         self._publish(pb.ConversationEvent(utterance_ended=ended))
-        if utterance.report is not None and utterance.begun:
-            self._publish(pb.ConversationEvent(turn_report=utterance.report.message(utterance.utterance_id)))
+        if utterance.begun:
+            self._report_turn(utterance)
         self._ear.set_assistant_speaking(speaking=False)
         if not self._speaker.waiting:
             self._apply(AvatarEnded())
@@ -392,6 +392,13 @@ class Session:
         current = self._speaker.current
         if current is not None and current.report is not None and picture.utterance_id == current.utterance_id:
             current.report.note("video_sent", self._clock.media_s)
+            self._report_turn(current)
+
+    def _report_turn(self, utterance: Utterance) -> None:
+        """Tell the turn's times once: with its first picture, or at its end when there is none."""
+        report, utterance.report = utterance.report, None
+        if report is not None:
+            self._publish(pb.ConversationEvent(turn_report=report.message(utterance.utterance_id)))
 
     def _caption(self, speaker: pb.Speaker.ValueType, utterance_id: str, text: str, *, is_final: bool) -> None:
         caption = pb.ConversationEvent.Caption(speaker=speaker, utterance_id=utterance_id, text=text, is_final=is_final)
