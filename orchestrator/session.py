@@ -345,6 +345,8 @@ class Session:
         self._captioned = ""
         started = pb.ConversationEvent.UtteranceStarted(utterance_id=utterance.utterance_id, text=utterance.spoken.text)
         self._publish(pb.ConversationEvent(utterance_started=started))
+        if utterance.report is not None and utterance.report.is_sent:
+            self._report_turn(utterance)
         self._ear.set_assistant_speaking(speaking=True)
         self._apply(AvatarStarted())
 
@@ -392,10 +394,11 @@ class Session:
         current = self._speaker.current
         if current is not None and current.report is not None and picture.utterance_id == current.utterance_id:
             current.report.note("video_sent", self._clock.media_s)
-            self._report_turn(current)
+            if current.report.is_sent:
+                self._report_turn(current)
 
     def _report_turn(self, utterance: Utterance) -> None:
-        """Tell the turn's times once: with its first picture, or at its end when there is none."""
+        """Tell the turn's times once: when sound and picture are on their way, or at its end."""
         report, utterance.report = utterance.report, None
         if report is not None:
             self._publish(pb.ConversationEvent(turn_report=report.message(utterance.utterance_id)))

@@ -23,6 +23,11 @@ class TurnReport:
         assert stage in STAGES
         self._stages.setdefault(stage, duration_of_s(max(0.0, media_s - self._speech_end_s)))
 
+    @property
+    def is_sent(self) -> bool:
+        """Whether the browser has both the first sound and the first picture of the answer."""
+        return "audio_sent" in self._stages and "video_sent" in self._stages
+
     def message(self, utterance_id: str) -> ConversationEvent.TurnReport:
         """The report; stages without a result are unset."""
         return ConversationEvent.TurnReport(

@@ -115,8 +115,9 @@ class Browser:
 
     async def frames(self) -> list[Frame]:
         """The painted frames that were kept, in order."""
-        shown = [frame["shown"] for frame in await self.page.evaluate("capture.frames")]
+        await self.page.evaluate("capture.keepPictures = false")
         count = await self.page.evaluate("capture.pictures.length")
+        shown = await self.shown_ms()
         kept: list[Frame] = []
         for start in range(0, count, 25):
             items = await self.page.evaluate("([from, to]) => capture.jpegs(from, to)", [start, start + 25])
