@@ -17,13 +17,14 @@ from services.tts.engines.espeak.timing import timing_of
 from services.tts.speakable import make_speakable
 from services.tts.visemes import visemes_of
 
-# Our voices by espeak-ng's variants, the default first. Variants with an echo are left out: it has no end to cut at.
-_VARIANTS = {"anna": "Annie", "linda": "linda", "martin": "m3", "max": "max"}
+# Our voices by espeak-ng's variants, the default first: those that a recogniser of English understands best. Variants
+# with an echo are left out: it sounds on in the closures of the mouth and has no end to cut at.
+_VARIANTS = {"anna": "f1", "clara": "steph", "martin": "m6", "paul": "adam"}
 _VOICES = (
     Voice("anna", "Anna (female)"),
-    Voice("linda", "Linda (female, higher)"),
+    Voice("clara", "Clara (female, softer)"),
     Voice("martin", "Martin (male)"),
-    Voice("max", "Max (male, softer)"),
+    Voice("paul", "Paul (male, softer)"),
 )
 _WORDS_PER_MINUTE = 175
 # A clause of this length is 15 s of speech and 15 ms of work, which bounds the time to the first chunk.
