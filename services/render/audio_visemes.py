@@ -16,7 +16,7 @@ _HOP_S = 0.01
 _WINDOW_S = 0.025
 # The mouth leads its sound a little, and hops are averaged over +-_SMOOTH hops.
 _LEAD_S = 0.03
-_SMOOTH = 4
+_SMOOTH = 6
 _KERNEL = np.hanning(2 * _SMOOTH + 3)[1:-1].astype(np.float32)
 # A hop is silent below this level, whatever the speaker's own level is.
 _FLOOR_DB = -52.0
@@ -75,21 +75,21 @@ class AudioMotion:
         noisy = float(np.clip((hiss - 0.25) / 0.4, 0.0, 1.0))
         opened = float(np.clip((first + middle) / (low + first + middle + 1e-9) * 1.5 - 0.2, 0.0, 1.0))
         # Front vowels have a strong second formant high up, rounded ones have next to nothing there.
-        spread = float(np.clip(np.log10((front + 1e-4) / (low + first + 1e-4)) / 1.6 + 1.05, 0.0, 1.0))
+        spread = float(np.clip(np.log10((front + 1e-4) / (low + first + 1e-4)) / 1.6 + 1.3, 0.0, 1.0))
         voiced = loud**1.4 * (1.0 - noisy)
         closed = 1.0 - opened
         weights = rest()
         for viseme, amount in (
             (Viseme.AA, opened),
             (Viseme.IH, closed * spread * 0.9),
-            (Viseme.E, closed * spread * 0.4),
-            (Viseme.OU, closed * (1.0 - spread) * 0.55),
-            (Viseme.OH, closed * (1.0 - spread) * 0.4),
+            (Viseme.E, closed * spread * 0.3),
+            (Viseme.OU, closed * (1.0 - spread) * 0.7),
+            (Viseme.OH, closed * (1.0 - spread) * 0.25),
         ):
             weights += SHAPES[viseme] * np.float32(voiced * amount)
         weights += SHAPES[Viseme.SS] * np.float32(noisy * loud**0.7)
         # Whatever the vowel, louder is wider.
-        weights[INDEX["jawOpen"]] = 0.75 * weights[INDEX["jawOpen"]] + 0.14 * voiced
+        weights[INDEX["jawOpen"]] = 0.8 * weights[INDEX["jawOpen"]] + 0.11 * voiced
         self._weights.append(np.clip(weights, 0.0, 1.0).astype(np.float32))
         self._levels.append(loud)
 
@@ -104,7 +104,7 @@ class AudioMotion:
             return SILENT
         share = _KERNEL[first - centre + _SMOOTH : last - centre + _SMOOTH] / _KERNEL.sum()
         weights = share @ np.stack(self._weights[first:last])
-        closure = self._dip(centre)
+        closure = float(share @ np.array([self._dip(hop) for hop in range(first, last)]))
         weights = weights * (1.0 - closure) + SHAPES[Viseme.PP] * np.float32(closure)
         return MouthPose(np.asarray(weights, np.float32), closure, float(share @ np.array(self._levels[first:last])))
 

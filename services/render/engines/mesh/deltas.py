@@ -185,11 +185,11 @@ def _mouth_shapes(face: _Face) -> dict[str, Array]:
     arch = 2.0 * float(corners[:, 2].mean()) / float((corners[:, 0] ** 2).mean())
     slope = np.clip(arch, 0.0, 2.5 / m) * np.clip(face.x, -0.75 * m, 0.75 * m)
     # The outline moves with the jaw only: elsewhere the background behind it would be dragged along.
-    inner = 1.0 - smoothstep(np.abs(face.x_head) / face.half_width, 0.72, 0.98)
+    within = 1.0 - smoothstep(np.abs(face.x_head) / face.half_width, 0.72, 0.98)
     for name, shape in shapes.items():
         shape[:, 2] += slope * shape[:, 0]
         if not name.startswith("jaw"):
-            shape *= inner[:, None]
+            shape *= within[:, None]
     puff = face.zero()
     for sign in (-1, 1):
         puff[:, 0] += sign * 0.07 * m * face.spot(sign * 0.85, 0.0, 0.4, 0.45)
