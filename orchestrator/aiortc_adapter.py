@@ -1,8 +1,8 @@
 """Everything that touches aiortc's private parts, for the one version that `pyproject.toml` pins.
 
-Three things cannot be had by its public interface: a microphone path without 80 ms of delay that one lost packet turns
-into 280 ms for good, the browser's requests for key frames when our own encoder makes the packets, and the browser's
-bandwidth estimate for it.
+Four things cannot be had by its public interface: a microphone path without 80 ms of delay that one lost packet turns
+into 280 ms for good, the browser's requests for key frames when our own encoder makes the packets, the browser's
+bandwidth estimate for it, and reports that name the time of the media instead of that of its sending.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 from aiortc.rtcrtpsender import RTCRtpSender
 from aiortc.rtcrtptransceiver import RTCRtpTransceiver
+from aiortc.rtp import RtcpSrPacket
 
 AIORTC_VERSION = "1.16.0"
 _JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"
@@ -23,6 +24,7 @@ _DECODER_QUEUE = "_RTCRtpReceiver__decoder_queue"
 _CODECS = "_RTCRtpReceiver__codecs"
 _TIMESTAMP_MAPPER = "_RTCRtpReceiver__timestamp_mapper"
 _ENCODER = "_RTCRtpSender__encoder"
+_SEND_RTCP = "_send_rtcp"
 _TRANSCEIVER_CODECS = "_codecs"
 _PAYLOAD = "_data"
 _FORCE_KEY_FRAME = "_RTCRtpSender__force_keyframe"
@@ -106,6 +108,23 @@ def estimated_bitrate(sender: RTCRtpSender) -> int | None:
     return None if encoder is None else int(encoder.target_bitrate)
 
 
+def report_as_sent_earlier(sender: RTCRtpSender, held_s: float) -> None:
+    """Make sender reports name the media's own time, for a track whose packets are held back by `held_s`.
+
+    A browser takes the time in a report for the time of capture and would keep the hold as an offset to the sound.
+    """
+    send = getattr(sender, _SEND_RTCP)
+    held = round(held_s * (1 << 32))
+
+    async def send_shifted(packets: list[Any]) -> None:
+        for packet in packets:
+            if isinstance(packet, RtcpSrPacket):
+                packet.sender_info.ntp_timestamp -= held
+        await send(packets)
+
+    setattr(sender, _SEND_RTCP, send_shifted)
+
+
 def sends_h264(transceiver: RTCRtpTransceiver) -> bool:
     """Whether H.264 was agreed on for what this transceiver sends."""
     codecs = getattr(transceiver, _TRANSCEIVER_CODECS)
@@ -125,5 +144,6 @@ def private_parts() -> dict[str, Callable[[], bool]]:
         "the sender notes key frame requests": lambda: "self.__force_keyframe = True" in sender_source,
         "the sender notes the estimate": lambda: "self.__encoder.target_bitrate = bitrate" in sender_source,
         "the transceiver keeps its codecs": lambda: "self._codecs" in inspect.getsource(RTCRtpTransceiver),
+        "the sender sends its reports in one place": lambda: "await self._send_rtcp(packets)" in sender_source,
         "the sender packs packets": lambda: "self.__encoder.pack(data)" in sender_source,
     }

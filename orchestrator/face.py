@@ -14,10 +14,10 @@ from orchestrator.availability import Availability, keep_serving
 from orchestrator.clients.render import Drawing, avatar_exists, drawing
 from orchestrator.media_clock import MediaClock
 from orchestrator.playout import Playout
-from orchestrator.tracks import Picture
+from orchestrator.tracks import HOLD_S, Picture
 from services.common.errors import AvatarError, InvalidRequestError
 
-# A frame is asked for this long before it is shown: drawing takes 5 to 10 ms, the way there and back 2.
+# A frame is asked for this long before it is sent: drawing takes 5 to 10 ms, the way there and back 2.
 LEAD_S = 0.03
 _REMEMBERED_STOPS = 16
 
@@ -68,14 +68,14 @@ class Face:
 
     async def _draw_slots(self, stream: Drawing) -> None:
         slot_s = 1 / self._frame_rate_hz
-        slot = math.ceil((self._clock.media_s + LEAD_S) / slot_s)
+        slot = math.ceil(self._clock.media_s / slot_s)
         while True:
-            await self._clock.sleep_until(slot * slot_s - LEAD_S)
+            await self._clock.sleep_until(slot * slot_s + HOLD_S - LEAD_S)
             while self._to_interrupt:
                 await stream.interrupt(self._to_interrupt.popleft())
             frame = await stream.draw(slot, slot * slot_s, self._playout.place_at(slot * slot_s))
             self._show(Picture(frame.data, stream.size, slot * slot_s, frame.utterance_id))
-            following = max(slot + 1, math.ceil(self._clock.media_s / slot_s))
+            following = max(slot + 1, math.ceil((self._clock.media_s - HOLD_S) / slot_s))
             self.skipped_slots += following - slot - 1
             slot = following
 

@@ -19,7 +19,7 @@ from orchestrator import aiortc_adapter
 from orchestrator.media_clock import MediaClock
 from orchestrator.microphone import MicrophoneResampler
 from orchestrator.playout import Tick
-from orchestrator.tracks import Encoded, FaceTrack, Picture, SpeechTrack
+from orchestrator.tracks import HOLD_S, Encoded, FaceTrack, Picture, SpeechTrack
 from orchestrator.video_encoder import VIDEO_CLOCK_HZ, VideoEncoder
 from services.common.errors import InvalidRequestError
 from services.common.log import get_logger
@@ -83,6 +83,7 @@ class Peer:
                 transceiver.sender.replaceTrack(self.face)
                 transceiver.direction = "sendonly"
                 self._video_sender = transceiver.sender
+                aiortc_adapter.report_as_sent_earlier(transceiver.sender, HOLD_S)
         answer = await self._connection.createAnswer()
         await self._connection.setLocalDescription(answer)
         for transceiver in self._connection.getTransceivers():
@@ -148,9 +149,9 @@ class Peer:
         elif (bitrate := aiortc_adapter.estimated_bitrate(self._video_sender)) is not None:
             self._encoder.set_bitrate(bitrate)
         self._key_frame_wanted |= aiortc_adapter.take_key_frame_request(self._video_sender)
-        key_frame = self._key_frame_wanted and picture.due_s - self._last_key_frame_s >= _MIN_KEY_FRAME_INTERVAL_S
+        key_frame = self._key_frame_wanted and picture.media_s - self._last_key_frame_s >= _MIN_KEY_FRAME_INTERVAL_S
         if key_frame:
-            self._key_frame_wanted, self._last_key_frame_s = False, picture.due_s
+            self._key_frame_wanted, self._last_key_frame_s = False, picture.media_s
         loop = asyncio.get_running_loop()
         encoder = self._encoder
         return await loop.run_in_executor(

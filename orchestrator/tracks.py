@@ -16,6 +16,9 @@ from orchestrator.media_clock import TICK_S, MediaClock
 from orchestrator.playout import Tick
 from orchestrator.video_encoder import VIDEO_CLOCK_HZ
 
+# Pictures leave this much after the sound of the same instant. A browser keeps sound about that much longer than
+# pictures before it plays it, and takes 5 to 15 s to make up for a difference by itself.
+HOLD_S = 0.04
 # A stall of the event loop longer than this is skipped: sent late in a burst, the browser would keep its delay for
 # seconds.
 _MAX_LATE_TICKS = 3
@@ -53,11 +56,11 @@ Encoded: TypeAlias = "av.Packet[av.VideoStream] | av.VideoFrame"
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A frame to be shown at media time `due_s`: planar 4:2:0, size * size * 3 / 2 bytes."""
+    """A frame that shows media time `media_s`: planar 4:2:0, size * size * 3 / 2 bytes."""
 
     i420: bytes
     size: int
-    due_s: float
+    media_s: float
     utterance_id: str
 
 
@@ -94,10 +97,10 @@ class FaceTrack(MediaStreamTrack):
             picture, self._next = self._next, None
             if picture is None:
                 continue
-            await self._clock.sleep_until(picture.due_s)
+            await self._clock.sleep_until(picture.media_s + HOLD_S)
             if not self.may_show(picture):
                 continue
-            encoded = await self._encode(picture, round(picture.due_s * VIDEO_CLOCK_HZ))
+            encoded = await self._encode(picture, round(picture.media_s * VIDEO_CLOCK_HZ))
             self.on_sent(picture)
             return encoded
         raise MediaStreamError

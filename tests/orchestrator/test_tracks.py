@@ -10,7 +10,7 @@ import numpy as np
 
 from orchestrator.media_clock import TICK_S, TICK_SAMPLES, MediaClock
 from orchestrator.playout import Tick
-from orchestrator.tracks import Encoded, FaceTrack, Picture, SpeechTrack
+from orchestrator.tracks import HOLD_S, Encoded, FaceTrack, Picture, SpeechTrack
 
 
 class ScriptedClock(MediaClock):
@@ -59,8 +59,8 @@ async def test_a_short_delay_is_caught_up_without_loss() -> None:
     assert track.skipped_ticks == 0
 
 
-def picture(due_s: float, utterance_id: str = "") -> Picture:
-    return Picture(b"", 512, due_s, utterance_id)
+def picture(media_s: float, utterance_id: str = "") -> Picture:
+    return Picture(b"", 512, media_s, utterance_id)
 
 
 async def encode(shown: Picture, pts: int) -> Encoded:
@@ -69,12 +69,12 @@ async def encode(shown: Picture, pts: int) -> Encoded:
     return packet
 
 
-async def test_a_picture_is_released_when_it_is_due() -> None:
+async def test_a_picture_is_released_a_little_after_the_sound_of_its_instant() -> None:
     clock = ScriptedClock()
     track = FaceTrack(clock, encode)
     track.offer(picture(0.04))
     packet = await track.recv()
-    assert (clock.now_s, packet.pts) == (0.04, 3600)
+    assert (clock.now_s, packet.pts) == (0.04 + HOLD_S, 3600)
 
 
 async def test_a_picture_that_nobody_fetched_is_replaced() -> None:

@@ -3,7 +3,7 @@
 (() => {
   const Real = window.RTCPeerConnection;
   const capture = {
-    peers: [], audio: [], audioClock: [], frames: [], pictures: [], captions: [], skew: [], events: [],
+    peers: [], audio: [], frames: [], pictures: [], captions: [], skew: [], events: [],
     keepPictures: false, size: 320, readStamps: false, stamps: [],
   };
   window.capture = capture;
@@ -43,18 +43,14 @@
 
   async function listen(track) {
     const context = new AudioContext({ sampleRate: 48000, latencyHint: "interactive" });
-    capture.context = context;
+    
     await context.audioWorklet.addModule(URL.createObjectURL(new Blob([WORKLET], { type: "text/javascript" })));
     const tap = new AudioWorkletNode(context, "tap");
-    tap.port.onmessage = ({ data }) => capture.audio.push(data);
+    tap.port.onmessage = ({ data }) => capture.audio.push({ arrived: performance.now(), ...data });
     context.createMediaStreamSource(new MediaStream([track])).connect(tap);
     // A node is only pulled when it leads somewhere.
     const mute = new GainNode(context, { gain: 0 });
     tap.connect(mute).connect(context.destination);
-    setInterval(() => {
-      const { contextTime, performanceTime } = context.getOutputTimestamp();
-      if (contextTime > 0) capture.audioClock.push([contextTime, performanceTime]);
-    }, 200);
   }
 
   // The 32 bits that a bench wrote as dark and light blocks along the top of the picture.
@@ -98,11 +94,11 @@
     const bytes = new Uint8Array(out.buffer);
     let text = "";
     for (let at = 0; at < bytes.length; at += 32768) text += String.fromCharCode(...bytes.subarray(at, at + 32768));
-    const offsets = capture.audioClock.map(([context, wall]) => wall - context * 1000).sort((a, b) => a - b);
     return {
       samples: btoa(text),
       times: blocks.map((block) => block.time),
-      offset: offsets[Math.floor(offsets.length / 2)],
+      // The block that came through soonest shows how the context's clock lies to the page's.
+      offset: Math.min(...blocks.map((block) => block.arrived - block.time * 1000)),
     };
   };
 
