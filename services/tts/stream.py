@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Generator
 from typing import Any
 
+import grpc
 from avatar.tts.v1 import tts_pb2
 
 from services.common.errors import EngineError, ProtocolError
@@ -22,12 +23,19 @@ _Response = tts_pb2.StreamingSynthesizeResponse
 
 
 async def write_within(context: Any, response: Any, limit_s: float) -> None:
-    """Send a message. Raises: ProtocolError if the caller does not read for so long that it will not fit in."""
+    """Send a message.
+
+    Raises: ProtocolError if the caller does not read for so long that it will not fit in; CancelledError if the caller
+        has gone.
+    """
     try:
         async with asyncio.timeout(limit_s):
             await context.write(response)
     except TimeoutError as error:
         raise ProtocolError(f"nothing was read for {limit_s:g} s; read what the call sends") from error
+    except grpc.aio.InternalError as error:
+        # A message to a caller who has gone cannot be sent; gRPC is about to cancel the whole handler.
+        raise asyncio.CancelledError from error
 
 
 class _Speech:

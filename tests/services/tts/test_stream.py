@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import grpc
 import pytest
 from avatar.tts.v1 import tts_pb2
 
@@ -13,7 +14,7 @@ from services.common.errors import ProtocolError
 from services.common.timing import samples_of
 from services.tts.engine import resolve_style
 from services.tts.slots import Slots
-from services.tts.stream import SynthesisStream
+from services.tts.stream import SynthesisStream, write_within
 from tests.fakes.speaking_engine import ENDLESS, RATE_HZ, SpeakingEngine
 from tests.services.tts.serving import End, cancel, text
 
@@ -173,6 +174,18 @@ async def test_a_caller_who_reads_nothing_is_let_go() -> None:
     with pytest.raises(ExceptionGroup) as ended:
         await read_nothing()
     assert ended.group_contains(ProtocolError, match=r"nothing (came|was read) for 0\.05 s")
+
+
+class GoneCaller:
+    """A call as gRPC shows it between the caller's going and the handler's cancellation."""
+
+    async def write(self, message: Message) -> None:
+        raise grpc.aio.InternalError("execute_batch")
+
+
+async def test_a_message_to_a_caller_who_has_gone_ends_the_handler_like_a_cancellation() -> None:
+    with pytest.raises(asyncio.CancelledError):
+        await write_within(GoneCaller(), Message(), 1.0)
 
 
 async def listen_longer_than_the_limit_and_then_stay_silent(limit_s: float) -> None:
