@@ -19,7 +19,7 @@ from orchestrator.video_encoder import choose_preset
 from orchestrator.web import application
 from services.common import log as logs
 from services.common.errors import InvalidRequestError
-from services.common.server import running, stop_requested
+from services.common.server import running
 
 SERVICE = "avatar.conversation.v1.ConversationService"
 VIDEO_SIZE = 512
@@ -70,7 +70,7 @@ async def main() -> None:
         await site.start()
         try:
             await server.ready()
-            await stop_requested()
+            await server.stop_requested()
         finally:
             conversations.drain()
             await signaling.close()

@@ -68,6 +68,23 @@ class _ReadinessInterceptor(grpc.aio.ServerInterceptor):
         return await continuation(handler_call_details)
 
 
+class _Services(grpc.GenericRpcHandler):
+    """Services that are added while the server listens already, by the generated `add_..._to_server` functions."""
+
+    def __init__(self) -> None:
+        self._handlers: list[grpc.GenericRpcHandler] = []
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        self._handlers.extend(handlers)
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: Any) -> None:
+        """Nothing: what the generic handlers serve needs no second way in."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        found = (handler.service(handler_call_details) for handler in self._handlers)
+        return next((handler for handler in found if handler is not None), None)
+
+
 class Server:
     """One process's gRPC server.
 
@@ -80,12 +97,17 @@ class Server:
         self._settings = settings
         self._readiness = _ReadinessInterceptor()
         self._service_names = service_names
-        self.grpc = grpc.aio.server(interceptors=[self._readiness, ErrorStatusInterceptor()], options=_OPTIONS)
+        self._server = grpc.aio.server(interceptors=[self._readiness, ErrorStatusInterceptor()], options=_OPTIONS)
+        services = _Services()
+        self._server.add_generic_rpc_handlers((services,))
+        # What the generated `add_..._to_server` functions take; anything may be added until `ready`.
+        self.grpc: Any = services
         self._health = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = [*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME]
-        reflection.enable_server_reflection(names, self.grpc)
+        reflection.enable_server_reflection(names, self._server)
         self.port = 0
+        self._stop_requested = asyncio.Event()
 
     async def _set(self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
         for name in ("", *self._service_names):
@@ -94,8 +116,8 @@ class Server:
     async def start(self) -> None:
         """Listen. Raises: RuntimeError if the port is taken."""
         await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
-        self.port = self.grpc.add_insecure_port(f"{self._settings.host}:{self._settings.port}")
-        await self.grpc.start()
+        self.port = self._server.add_insecure_port(f"{self._settings.host}:{self._settings.port}")
+        await self._server.start()
         log.info("server_listening", port=self.port)
 
     async def ready(self) -> None:
@@ -104,30 +126,32 @@ class Server:
         await self._set(health_pb2.HealthCheckResponse.SERVING)
         log.info("server_ready", port=self.port)
 
+    def stop_on_signals(self) -> None:
+        """From now on SIGTERM and SIGINT ask for a stop, also while the engine loads."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop_requested.set)
+
+    async def stop_requested(self) -> None:
+        """Return once a stop was asked for."""
+        await self._stop_requested.wait()
+
     async def stop(self) -> None:
         """Refuse new calls, give balancers time to hear it, let running calls end within the grace."""
         self._readiness.not_ready_because = "the server is stopping; another replica may serve"
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(self._settings.drain.announce_s)
-        await self.grpc.stop(self._settings.drain.grace_s)
+        await self._server.stop(self._settings.drain.grace_s)
         log.info("server_stopped")
 
 
 @contextlib.asynccontextmanager
 async def running(settings: ServerSettings, service_names: Sequence[str]) -> AsyncIterator[Server]:
-    """A listening server that is not ready yet; stopped with drain on the way out."""
+    """A process's server: listening, not ready yet; stopped with drain on the way out."""
     server = Server(settings, service_names)
+    server.stop_on_signals()
     await server.start()
     try:
         yield server
     finally:
         await server.stop()
-
-
-async def stop_requested() -> None:
-    """Return at the first SIGTERM or SIGINT."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await stop.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -113,6 +114,10 @@ async def _end(context: Any, raised: Exception, method: str) -> None:
         await abort(context, error)
     if isinstance(error, grpc.aio.AbortError):
         raise error
+    if isinstance(error, grpc.aio.InternalError):
+        # A message to a caller who has gone cannot be sent.
+        log.info("caller_gone", method=method)
+        raise asyncio.CancelledError from error
     log.error("call_failed", method=method, exc_info=raised)
     await context.abort(grpc.StatusCode.INTERNAL, "internal error; the server's log has the cause")
 

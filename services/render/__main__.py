@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from avatar.render.v1 import render_pb2_grpc
 
 from services.common import log
-from services.common.server import running, stop_requested
+from services.common.server import running
 from services.render import engines
 from services.render.avatar_servicer import AvatarServicer
 from services.render.avatars import AvatarStore
@@ -27,7 +27,6 @@ def _load(settings: RenderSettings) -> Stage:
 
 async def serve(settings: RenderSettings) -> None:
     """Run until SIGTERM."""
-    stopping = asyncio.create_task(stop_requested())
     with ExitStack() as after_drain:
         async with running(settings, SERVICES) as server:
             stage = await asyncio.to_thread(_load, settings)
@@ -37,7 +36,7 @@ async def serve(settings: RenderSettings) -> None:
             render_pb2_grpc.add_RenderServiceServicer_to_server(RenderServicer(settings, stage), server.grpc)
             render_pb2_grpc.add_AvatarServiceServicer_to_server(AvatarServicer(stage), server.grpc)
             await server.ready()
-            await stopping
+            await server.stop_requested()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from avatar.stt.v1 import stt_pb2, stt_pb2_grpc
 
 from services.common.log import configure, get_logger
 from services.common.models import model_path
-from services.common.server import running, stop_requested
+from services.common.server import running
 from services.stt import engines
 from services.stt.engine import SpeechEngine
 from services.stt.servicer import SpeechToTextServicer
@@ -51,7 +51,7 @@ async def serve(settings: SttSettings) -> None:
             servicer = SpeechToTextServicer(selection.engine, info, detectors, turn_model, settings)
             stt_pb2_grpc.add_SpeechToTextServiceServicer_to_server(servicer, server.grpc)
             await server.ready()
-            await stop_requested()
+            await server.stop_requested()
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from avatar.media.v1 import media_pb2
 from avatar.tts.v1 import tts_pb2, tts_pb2_grpc
 
 from services.common.log import configure, get_logger
-from services.common.server import running, stop_requested
+from services.common.server import running
 from services.tts import engines
 from services.tts.engine import SpeechEngine, resolve_style
 from services.tts.servicer import TextToSpeechServicer
@@ -38,7 +38,7 @@ async def serve(settings: TtsSettings) -> None:
         servicer = TextToSpeechServicer(selection.engine, slots, info, idle_timeout_s=settings.idle_timeout_s)
         tts_pb2_grpc.add_TextToSpeechServiceServicer_to_server(servicer, server.grpc)
         await server.ready()
-        await stop_requested()
+        await server.stop_requested()
     await asyncio.to_thread(slots.close)
     selection.engine.close()
 

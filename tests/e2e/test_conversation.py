@@ -98,7 +98,8 @@ async def _measured(
 ) -> Run:
     captions = [e["event"]["caption"] for e in await browser.events() if "caption" in e["event"]]
     finals = [c["text"] for c in captions if c["speaker"] == "SPEAKER_USER" and c.get("is_final")]
-    shown = (await browser.page.locator("#caption-user").inner_text()).strip()
+    # What the page shows stands in its transcript once it is final.
+    shown = (await browser.page.locator("#log li.user .text").first.inner_text()).strip()
     (spoken,) = running.spoken
     correlation, speech_ms = place_in(await browser.sound(), spoken.sound)
     if correlation < MIN_SOUND:

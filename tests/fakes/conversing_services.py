@@ -32,7 +32,7 @@ class ScriptedEars(stt_pb2_grpc.SpeechToTextServiceServicer):
     assistant_speaking: list[bool] = field(default_factory=list)
     languages: list[str] = field(default_factory=list)
 
-    async def StreamingRecognize(self, requests: AsyncIterator[Any], context: Any) -> None:
+    async def StreamingRecognize(self, requests: AsyncIterator[Any], context: Any) -> None:  # type: ignore[override]
         first = await anext(requests)
         self.languages.append(first.config.recognition.language_code)
         started = stt_pb2.StreamingRecognizeResponse.Started(config=first.config)
@@ -70,7 +70,7 @@ class ScriptedMouth(tts_pb2_grpc.TextToSpeechServiceServicer):
     texts: list[str] = field(default_factory=list)
     languages: list[str] = field(default_factory=list)
 
-    async def StreamingSynthesize(self, requests: AsyncIterator[Any], context: Any) -> None:
+    async def StreamingSynthesize(self, requests: AsyncIterator[Any], context: Any) -> None:  # type: ignore[override]
         first = await anext(requests)
         self.languages.append(first.config.language_code)
         started = tts_pb2.StreamingSynthesizeResponse.Started(config=first.config)
@@ -116,7 +116,7 @@ class ScriptedFace(render_pb2_grpc.RenderServiceServicer):
 
     asked: list[str] = field(default_factory=list)
 
-    async def StreamingRender(self, requests: AsyncIterator[Any], context: Any) -> None:
+    async def StreamingRender(self, requests: AsyncIterator[Any], context: Any) -> None:  # type: ignore[override]
         config = (await anext(requests)).config
         config.video_format.width = config.video_format.height = 64
         await context.write(

@@ -10,7 +10,6 @@ from typing import Any
 
 from avatar.tts.v1 import tts_pb2 as tts
 
-from services.common.server import stop_requested
 from tests.fakes.edge_services import FakeSpeech, serving_speech
 
 
@@ -24,7 +23,7 @@ class MortalSpeech(FakeSpeech):
 
 async def main(port: int) -> None:
     async with serving_speech(MortalSpeech(), port):
-        await stop_requested()
+        await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -73,7 +73,9 @@ class FakeSpeech(tts_pb2_grpc.TextToSpeechServiceServicer):
         finally:
             stream.left.set()
 
-    async def StreamingSynthesize(self, requests: AsyncIterator[tts.StreamingSynthesizeRequest], context: Any) -> None:
+    async def StreamingSynthesize(  # type: ignore[override]
+        self, requests: AsyncIterator[tts.StreamingSynthesizeRequest], context: Any
+    ) -> None:
         async for request in requests:
             if request.text.text == FLOOD:
                 await self._flood(context)
@@ -110,9 +112,10 @@ class FakeConversations(conversation_pb2_grpc.ConversationServiceServicer):
         return conversation.Conversation(name=request.name)
 
     async def WatchConversation(self, request: Any, context: Any) -> AsyncIterator[conversation.ConversationEvent]:
-        yield conversation.ConversationEvent(turn_changed={"state": conversation.TURN_STATE_LISTENING})
+        listening = conversation.ConversationEvent.TurnChanged(state=conversation.TURN_STATE_LISTENING)
+        yield conversation.ConversationEvent(turn_changed=listening)
         await self.may_end.wait()
-        yield conversation.ConversationEvent(ended={"reason": "the test is over"})
+        yield conversation.ConversationEvent(ended=conversation.ConversationEvent.Ended(reason="the test is over"))
 
     async def Say(self, request: conversation.SayRequest, context: Any) -> conversation.SayResponse:
         return conversation.SayResponse(utterance_id=request.utterance_id or "made")

@@ -31,9 +31,10 @@ _OPENING = {
     media_pb2.VISEME_PP: 0.0,
     media_pb2.VISEME_SIL: 0.0,
 }
-# A mouth cannot follow sound instantly: the opening asked for is smoothed as far as a jaw moves.
-_JAW_SMOOTHING_S = 0.05
-_GRID_S = 0.01
+# A mouth cannot follow sound instantly: the opening asked for is smoothed as far as a jaw moves. Lips are quicker: they
+# meet for p, b and m, from a moment before the sound to a moment after it, whatever the jaw does.
+_JAW_SMOOTHING_S, _LIP_SMOOTHING_S, _LIP_EDGE_S = 0.03, 0.015, 0.02
+_GRID_S = 0.005
 # The lips' points of the upper and lower inner edge, and brow to chin for scale.
 _UPPER, _LOWER, _TOP, _CHIN = 13, 14, 10, 152
 
@@ -100,14 +101,20 @@ def apertures(frames: Sequence[Frame], landmarker: FaceLandmarker) -> NDArray[np
 def asked_opening(visemes: Sequence[media_pb2.VisemeTiming], times_s: NDArray[np.float64]) -> NDArray[np.float64]:
     """How far the phonemes ask the lips apart at places of an utterance, 0 to 1, shape as `times_s`."""
     grid = np.arange(-0.5, max(seconds_of(v.end_offset) for v in visemes) + 0.5, _GRID_S)
-    opening = np.zeros(len(grid))
+    jaw, shut = np.zeros(len(grid)), np.zeros(len(grid))
     for viseme in visemes:
-        held = (grid >= seconds_of(viseme.start_offset)) & (grid < seconds_of(viseme.end_offset))
-        opening[held] = _OPENING[viseme.viseme] * viseme.weight
-    half = int(3 * _JAW_SMOOTHING_S / _GRID_S)
-    window = np.exp(-0.5 * (np.arange(-half, half + 1) * _GRID_S / _JAW_SMOOTHING_S) ** 2)
-    smooth = np.convolve(opening, window / window.sum(), mode="same")
-    return np.interp(times_s, grid, smooth, left=0.0, right=0.0)
+        start, end = seconds_of(viseme.start_offset), seconds_of(viseme.end_offset)
+        jaw[(grid >= start) & (grid < end)] = _OPENING[viseme.viseme] * viseme.weight
+        if viseme.viseme == media_pb2.VISEME_PP:
+            shut[(grid >= start - _LIP_EDGE_S) & (grid < end + _LIP_EDGE_S)] = 1.0
+    opening = _smoothed(jaw, _JAW_SMOOTHING_S) * (1 - _smoothed(shut, _LIP_SMOOTHING_S))
+    return np.interp(times_s, grid, opening, left=0.0, right=0.0)
+
+
+def _smoothed(curve: NDArray[np.float64], sigma_s: float) -> NDArray[np.float64]:
+    half = int(4 * sigma_s / _GRID_S)
+    window = np.exp(-0.5 * (np.arange(-half, half + 1) * _GRID_S / sigma_s) ** 2)
+    return np.convolve(curve, window / window.sum(), mode="same")
 
 
 def in_step(
