@@ -6,7 +6,6 @@ those of the graphs of MediaPipe 0.10.21.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,8 +58,6 @@ class _Model:
     """One LiteRT model, on one thread."""
 
     def __init__(self, path: Path) -> None:
-        # The runtime writes an INFO line to stderr for each model that it loads.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
         from ai_edge_litert.interpreter import Interpreter
 
         self._interpreter = Interpreter(str(path), num_threads=1)

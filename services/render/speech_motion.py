@@ -17,13 +17,16 @@ from services.common.errors import InvalidRequestError
 from services.render.blendshapes import Weights, rest
 from services.render.visemes import CLOSURES, DOMINANCE, SHAPES, Viseme
 
-# Lips move before the sound: how far a shape starts ahead of it, and how far the last one outlasts it.
-LEAD_S = 0.07
-_TRAIL_S = 0.03
 # Half of the window over which neighbouring shapes blend into each other.
-_BLEND_S = 0.06
-# How long lips take to meet and to part.
-_CLOSING_S = 0.07
+_BLEND_S = 0.055
+# Lips move before the sound: a shape is half reached this early, and so begins LEAD_S + _BLEND_S ahead.
+LEAD_S = 0.02
+# How far the last shape outlasts its sound.
+_TRAIL_S = 0.02
+# How long lips take to meet, and to part; never so long that a quick vowel between two closures is lost.
+_CLOSING_S, _PARTING_S, _LONGEST_SHARE = 0.06, 0.05, 0.4
+# Lips meet a little before the sound stops, and part before its end: a p is half breath.
+_EARLY_S, _PARTED_SHARE = 0.015, 0.25
 # Everything that can move the mouth at one moment lies within this time after it.
 LOOK_AHEAD_S = 0.2
 MAX_CUES = 50_000
@@ -138,12 +141,12 @@ class SpeechMotion:
         self._weights.append(weight)
 
     def _close(self, cue: VisemeCue) -> None:
-        end = cue.end_s
-        begin = min(cue.start_s - 0.015, end - self._hold_s)
-        if self._holds and begin < self._holds[-1].end_s:
-            # Two closures one upon the other (an f after a p): each gets its frame.
-            begin = self._holds[-1].end_s
-            end = max(end, begin + self._hold_s)
+        end = cue.end_s - _PARTED_SHARE * (cue.end_s - cue.start_s)
+        begin = min(cue.start_s - _EARLY_S, end - self._hold_s)
+        # No frame shows what is before the utterance; two closures one upon the other (an f after a p) get one each.
+        earliest = self._holds[-1].end_s if self._holds else 0.0
+        if begin < earliest:
+            begin, end = earliest, max(end, earliest + self._hold_s)
         self._holds.append(_Hold(begin, end, cue.viseme))
         self._hold_begins.append(begin)
 
@@ -201,8 +204,12 @@ class SpeechMotion:
         none = (Viseme.SIL, 0.0)
         if behind is not None and offset_s <= behind.end_s:
             return (behind.viseme, 1.0), none
-        room = ahead.begin_s - behind.end_s if behind is not None and ahead is not None else _CLOSING_S
-        length = max(min(_CLOSING_S, room), 1e-3)
-        opening = (behind.viseme, 1.0 - _ease((offset_s - behind.end_s) / length)) if behind is not None else none
-        closing = (ahead.viseme, _ease(1.0 - (ahead.begin_s - offset_s) / length)) if ahead is not None else none
+        limit = math.inf
+        if behind is not None and ahead is not None:
+            limit = max(_LONGEST_SHARE * (ahead.begin_s - behind.end_s), 1e-3)
+        opening, closing = none, none
+        if behind is not None:
+            opening = (behind.viseme, 1.0 - _ease((offset_s - behind.end_s) / min(_PARTING_S, limit)))
+        if ahead is not None:
+            closing = (ahead.viseme, _ease(1.0 - (ahead.begin_s - offset_s) / min(_CLOSING_S, limit)))
         return opening, closing

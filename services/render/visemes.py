@@ -40,15 +40,15 @@ _SHAPES: dict[Viseme, dict[str, float]] = {
     Viseme.TH: {"jawOpen": 0.16, "tongueOut": 0.9, "mouthLowerDown": 0.25, "mouthUpperUp": 0.1},
     Viseme.DD: {"jawOpen": 0.13, "tongueOut": 0.6, "mouthStretch": 0.15, "mouthUpperUp": 0.2, "mouthLowerDown": 0.2},
     Viseme.KK: {"jawOpen": 0.19, "mouthStretch": 0.1, "mouthUpperUp": 0.1, "mouthLowerDown": 0.1},
-    Viseme.CH: {"jawOpen": 0.07, "mouthFunnel": 0.75, "mouthPucker": 0.25, "mouthUpperUp": 0.15},
-    Viseme.SS: {"jawOpen": 0.04, "mouthStretch": 0.4, "mouthUpperUp": 0.35, "mouthLowerDown": 0.45},
+    Viseme.CH: {"jawOpen": 0.07, "mouthFunnel": 0.62, "mouthPucker": 0.3, "mouthUpperUp": 0.12},
+    Viseme.SS: {"jawOpen": 0.04, "mouthStretch": 0.4, "mouthUpperUp": 0.28, "mouthLowerDown": 0.38},
     Viseme.NN: {"jawOpen": 0.14, "tongueOut": 0.7, "mouthStretch": 0.12, "mouthUpperUp": 0.15, "mouthLowerDown": 0.1},
     Viseme.RR: {"jawOpen": 0.14, "mouthFunnel": 0.4, "mouthPucker": 0.25, "mouthLowerDown": 0.15},
-    Viseme.AA: {"jawOpen": 0.58, "mouthUpperUp": 0.2, "mouthLowerDown": 0.2},
+    Viseme.AA: {"jawOpen": 0.66, "mouthUpperUp": 0.2, "mouthLowerDown": 0.15},
     Viseme.E: {"jawOpen": 0.30, "mouthStretch": 0.35, "mouthUpperUp": 0.3, "mouthLowerDown": 0.25},
     Viseme.IH: {"jawOpen": 0.17, "mouthStretch": 0.5, "mouthUpperUp": 0.3, "mouthLowerDown": 0.3},
-    Viseme.OH: {"jawOpen": 0.42, "mouthFunnel": 0.55, "mouthPucker": 0.35},
-    Viseme.OU: {"jawOpen": 0.12, "mouthPucker": 0.95, "mouthFunnel": 0.35},
+    Viseme.OH: {"jawOpen": 0.44, "mouthFunnel": 0.42, "mouthPucker": 0.45},
+    Viseme.OU: {"jawOpen": 0.12, "mouthPucker": 1.0, "mouthFunnel": 0.28},
 }
 
 # Lips are rounded through the consonants around a rounded vowel, while a k or an n takes the shape of its neighbours.

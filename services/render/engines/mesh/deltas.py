@@ -99,8 +99,7 @@ def _mouth_shapes(face: _Face) -> dict[str, Array]:
     # Lips as they are drawn in keep their thickness: what a narrower mouth loses in width it gains in height.
     pucker = face.zero()
     pucker[:, 0] = -0.40 * face.x * far
-    pucker[:, 1] = (0.030 * m * lower - 0.035 * m * upper + 0.07 * face.y * lip) * face.centre_lip
-    pucker[:, 1] += 0.07 * face.y * near
+    pucker[:, 1] = 0.24 * face.y * lip * face.centre_lip + 0.06 * face.y * near
     pucker[:, 2] = -0.05 * m * near
     shapes["mouthPucker"] = pucker
     funnel = face.zero()

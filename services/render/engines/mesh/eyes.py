@@ -76,7 +76,7 @@ def prepare_eye(image: NDArray[np.uint8], points: NDArray[np.float32], side: int
     s = (grid_x - start[0]) * along[0] + (grid_y - start[1]) * along[1]
     v = (grid_x - start[0]) * across[0] + (grid_y - start[1]) * across[1]
     lid_up, lid_low = (_curve((row - start) @ along, (row - start) @ across, s) for row in (upper, lower))
-    opening = np.maximum(lid_low - lid_up, 0.0)
+    opening = np.where((s > 0) & (s < width), np.maximum(lid_low - lid_up, 0.0), 0.0)
     below = v - lid_up
 
     inside = (below > 0) & (below < opening)
@@ -140,7 +140,9 @@ def _eyeball(
     centre = ring[0]
     radius = float(np.hypot(*(ring[1:] - centre).T).max())
     y, x = np.mgrid[0 : patch.shape[0], 0 : patch.shape[1]]
-    distance = np.hypot(x - centre[0], y - centre[1]) / radius
+    pixels = np.hypot(x - centre[0], y - centre[1])
+    radius = _limbus(patch.mean(-1), pixels, visible, radius)
+    distance = pixels / radius
     known = visible & (distance > 1.18)
     if known.sum() >= 16:
         white = membrane(patch, known)
@@ -158,6 +160,18 @@ def _eyeball(
     colour = patch * trust + profile[bins] * (1.0 - trust)
     opacity = 1.0 - smoothstep(distance, 1.0, 1.16)
     return np.asarray(white, np.float32), np.dstack([colour, opacity]).astype(np.float32), radius
+
+
+def _limbus(luma: Float, pixels: NDArray[np.float64], visible: NDArray[np.bool_], expected: float) -> float:
+    """The radius at which the iris ends and the white begins: the steepest step near the one that was expected."""
+    radii = np.linspace(0.75, 1.5, 16) * expected
+    half = max(0.09 * expected, 0.7)
+    rings = [luma[visible & (np.abs(pixels - radius) < half)] for radius in radii]
+    if any(len(ring) < 4 for ring in rings):
+        return expected
+    steps = np.gradient([float(np.median(ring)) for ring in rings])
+    best = int(steps.argmax())
+    return float(radii[best]) if steps[best] > 3.0 else expected
 
 
 @njit(cache=True, fastmath=True, nogil=True)

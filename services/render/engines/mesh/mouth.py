@@ -255,5 +255,5 @@ def paint_mouth(
     covered = 0.07 * float(weights[INDEX["mouthPucker"]])
     _paint(
         frame, upper, lower, to_mouth, mouth.upper, mouth.lower, mouth.cavity, mouth.tongue,
-        jaw, tongue_up, covered, bow, m, mouth.gap, max(1.0, 0.02 * m),
+        jaw, tongue_up, covered, bow, m, mouth.gap, max(1.2, 0.026 * m),
     )  # fmt: skip
