@@ -196,7 +196,9 @@ class CreateAvatarRequest(_message.Message):
     AVATAR_FIELD_NUMBER: _builtins.int
     AVATAR_ID_FIELD_NUMBER: _builtins.int
     avatar_id: _builtins.str
-    """The last part of its name: 1 to 63 of a-z, 0-9 and "-", not "-" at either end. Empty means the server makes one."""
+    """The last part of its name: 1 to 63 of a-z, 0-9 and "-", not "-" at either end. Empty means the server makes one. A
+    name that is taken is INVALID_ARGUMENT.
+    """
     @_builtins.property
     def avatar(self) -> Global___Avatar:
         """The face; portrait and consent are needed."""
@@ -493,10 +495,12 @@ class StreamingRenderRequest(_message.Message):
         frame_index: _builtins.int
         """Rises with each request; comes back with the frame."""
         utterance_id: _builtins.str
-        """The utterance that is heard then; empty means none."""
+        """The utterance that is heard then; empty means none. One that is unknown, interrupted or more than 8 utterances
+        back is drawn as none.
+        """
         @_builtins.property
         def presentation_offset(self) -> _duration_pb2.Duration:
-            """When the frame is shown, on the caller's clock: blinks and idle motion follow it. Never goes back."""
+            """When the frame is shown, on the caller's clock: blinks and idle motion follow it. May stand still, never goes back."""
 
         @_builtins.property
         def utterance_offset(self) -> _duration_pb2.Duration:
@@ -621,11 +625,13 @@ class StreamingRenderRequest(_message.Message):
 
     @_builtins.property
     def visemes(self) -> Global___StreamingRenderRequest.Visemes:
-        """Mouth shapes of an utterance. They win over shapes heard in its audio."""
+        """Mouth shapes of an utterance. They win over shapes heard in its audio. At most 50,000 in an utterance."""
 
     @_builtins.property
     def audio(self) -> _media_pb2.AudioChunk:
-        """Sound of an utterance, in order. Without visemes the mouth follows it."""
+        """Sound of an utterance, in order: at most 1 s a chunk and 600 s in all. Without visemes the mouth follows it. A
+        gap in the sequence is a warning (DATA_LOSS). With FRAME_CLOCK_AUDIO one utterance is done before the next begins.
+        """
 
     @_builtins.property
     def utterance_done(self) -> Global___StreamingRenderRequest.UtteranceDone:

@@ -228,7 +228,7 @@ class AvatarServiceServicer(object):
     """
 
     def CreateAvatar(self, request, context):
-        """Makes a face from one portrait; takes about a second.
+        """Makes a face from one portrait; takes about a second. RESOURCE_EXHAUSTED when as many are kept as the settings allow.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
