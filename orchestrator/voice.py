@@ -23,8 +23,6 @@ from services.common.errors import AvatarError, OverloadedError
 from services.common.status import only_member
 from services.common.timing import seconds_of
 
-# An utterance begins this many ticks after its first sound is there, so that its first picture can be drawn in time.
-_LEAD_TICKS = 2
 # Speech made ahead of what is heard; more would only have to be thrown away at an interruption.
 _MAX_AHEAD_S = 2.0
 MAX_WAITING_UTTERANCES = 16
@@ -168,7 +166,7 @@ class Speaker:
             if not utterance.begun:
                 self._note(utterance, "synthesis")
                 utterance.begun = True
-                self._playout.begin(utterance.utterance_id, self._clock.tick + _LEAD_TICKS)
+                self._playout.begin(utterance.utterance_id, self._clock.tick + 1)
             self._playout.push(utterance.utterance_id, np.frombuffer(part.data, "<i2").astype(np.int16))
             while self._playout.buffered_s > _MAX_AHEAD_S:
                 self._room.clear()
