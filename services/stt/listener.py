@@ -124,6 +124,7 @@ class Listener:
         if len(self._incomplete_frame):
             padding = np.zeros(FRAME_SAMPLES - len(self._incomplete_frame), np.float32)
             heard += self._hear_frame(np.concatenate([self._incomplete_frame, padding]))
+            self._incomplete_frame = padding[:0]
         for event in self.turns.end_of_audio():
             heard += self._around(event)
         return heard

@@ -10,7 +10,7 @@ from pydantic_settings import SettingsConfigDict
 from services.common.settings import ServerSettings
 
 
-class TurnSettings(BaseModel, frozen=True):
+class TurnSettings(BaseModel, frozen=True, extra="forbid"):
     """How a turn is judged where the caller does not say; the contract's TurnConfig has the meaning and the ranges."""
 
     min_speech_s: float = Field(default=0.096, ge=0.032, le=1)
@@ -22,7 +22,7 @@ class TurnSettings(BaseModel, frozen=True):
     min_barge_in_s: float = Field(default=0.35, ge=0.1, le=2)
 
 
-class PocketsphinxSettings(BaseModel, frozen=True):
+class PocketsphinxSettings(BaseModel, frozen=True, extra="forbid"):
     """The embedded engine."""
 
     # Loaded processes that wait for a stream; 120 MB each.

@@ -195,7 +195,10 @@ class PocketsphinxEngine:
             worker = None
             while self._spare and worker is None:
                 spare = self._spare.popleft()
-                worker = spare if spare.is_alive() else None
+                if spare.is_alive():
+                    worker = spare
+                else:
+                    spare.end()
             worker = worker or _Worker()
             self._busy.add(worker)
         self._refill()

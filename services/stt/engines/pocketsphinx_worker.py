@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import re
+import select
 import signal
 import struct
 import sys
+from io import FileIO
 from typing import Any, BinaryIO
 
 SAMPLE_RATE_HZ = 16_000
@@ -21,6 +23,8 @@ AUDIO, END_OF_STRETCH, NEW_CALLER = b"a", b"e", b"n"
 _BYTES_PER_S = 2 * SAMPLE_RATE_HZ
 # The first stretch is kept back until its mean cepstrum can be estimated from this much of it.
 _ESTIMATE_BYTES = 12 * _BYTES_PER_S // 10
+# Live sound comes every 32 ms.
+_PAUSE_S = 0.08
 _PARTIAL_BYTES = 16 * _BYTES_PER_S // 100
 _SAMPLES_PER_FRAME = SAMPLE_RATE_HZ // 100
 _ESTIMATE = "estimate"
@@ -54,6 +58,8 @@ class _Recognizer:
         if self._open:
             self._decoder.end_utt()
         self._open = False
+        # Otherwise the next estimate would lean on this caller's voice, and the next noise floor on this room's.
+        self._decoder.reinit_feat()
         self._knows_mean = False
         self._kept_back = bytearray()
         self._unreported_bytes = 0
@@ -73,10 +79,19 @@ class _Recognizer:
         self._unreported_bytes = 0
         return {"words": self._words()}
 
+    @property
+    def keeps_back(self) -> bool:
+        """Whether sound waits for more of it, so that its mean can be estimated."""
+        return bool(self._kept_back)
+
+    def go_ahead(self) -> None:
+        """Nothing more comes for now, so the speaker may be done: decode what there is."""
+        self._decode(self._take_kept_back())
+
     def end_of_stretch(self) -> dict[str, Any]:
         """Decode what is left, and reply with the final words."""
         if self._kept_back:
-            self._decode(self._take_kept_back())
+            self.go_ahead()
         if not self._open:
             return {"words": []}
         self._decoder.end_utt()
@@ -117,18 +132,28 @@ class _Recognizer:
         ]
 
 
-def serve(requests: BinaryIO, replies: BinaryIO) -> None:
+def _read_exactly(requests: FileIO, length: int) -> bytes:
+    """So many bytes, or fewer at the end of the input."""
+    received = b""
+    while len(received) < length and (part := requests.read(length - len(received))):
+        received += part
+    return received
+
+
+def serve(requests: FileIO, replies: BinaryIO) -> None:
     """Answer requests until there are no more."""
     recognizer = _Recognizer()
     reply: dict[str, Any] = {"ready": True}
     while True:
         replies.write(json.dumps(reply).encode() + b"\n")
         replies.flush()
-        header = requests.read(REQUEST_HEADER.size)
+        if recognizer.keeps_back and not select.select([requests], [], [], _PAUSE_S)[0]:
+            recognizer.go_ahead()
+        header = _read_exactly(requests, REQUEST_HEADER.size)
         if len(header) < REQUEST_HEADER.size:
             return
         kind, length = REQUEST_HEADER.unpack(header)
-        payload = requests.read(length)
+        payload = _read_exactly(requests, length)
         if kind == AUDIO:
             reply = recognizer.audio(payload)
         elif kind == END_OF_STRETCH:
@@ -142,4 +167,4 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
 if __name__ == "__main__":
     # Ctrl-C reaches the whole terminal; this process ends when its parent closes the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+    serve(FileIO(sys.stdin.fileno(), closefd=False), sys.stdout.buffer)
