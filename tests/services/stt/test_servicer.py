@@ -268,10 +268,15 @@ async def test_a_caller_who_goes_away_gives_the_stream_back_once_the_recogniser_
 async def test_a_recogniser_that_fails_ends_the_stream_and_says_so() -> None:
     engine = HearingEngine()
     engine.is_broken = True
-    assert await refusal(config(), *audio(loud(0.5)), engine=engine) == (
-        grpc.StatusCode.INTERNAL,
-        "the ears are blocked",
-    )
+    async with serving(engine) as stt:
+        # Everything is sent before the failure: a client that writes on loses the server's words to its own error.
+        call = stt.StreamingRecognize()
+        await call.write(config())
+        await call.write(Request(audio=pcm16_of(loud(0.5))))
+        with pytest.raises(grpc.aio.AioRpcError, match="the ears are blocked") as failed:
+            while await call.read() is not grpc.aio.EOF:
+                pass
+    assert failed.value.code() is grpc.StatusCode.INTERNAL
     assert engine.is_idle.is_set()
 
 
