@@ -30,6 +30,11 @@ async def refusal(*requests: Request, **settings: object) -> tuple[grpc.StatusCo
     return refused.value.code(), refused.value.details() or ""
 
 
+async def _read_all(call: grpc.aio.StreamStreamCall[Request, stt_pb2.StreamingRecognizeResponse]) -> None:
+    while await call.read() is not grpc.aio.EOF:
+        pass
+
+
 async def is_full(stt: Stub) -> bool:
     """Whether one more stream is refused."""
     try:
@@ -274,8 +279,7 @@ async def test_a_recogniser_that_fails_ends_the_stream_and_says_so() -> None:
         await call.write(config())
         await call.write(Request(audio=pcm16_of(loud(0.5))))
         with pytest.raises(grpc.aio.AioRpcError, match="the ears are blocked") as failed:
-            while await call.read() is not grpc.aio.EOF:
-                pass
+            await _read_all(call)
     assert failed.value.code() is grpc.StatusCode.INTERNAL
     assert engine.is_idle.is_set()
 
