@@ -32,6 +32,7 @@ _OPTIONS = [
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
 ]
+_STOPPING = "the server is stopping; another replica may serve"
 _ALWAYS_SERVED = ("/grpc.health.", "/grpc.reflection.")
 log = get_logger(__name__)
 
@@ -136,11 +137,17 @@ class Server:
         """Return once a stop was asked for."""
         await self._stop_requested.wait()
 
-    async def stop(self) -> None:
-        """Refuse new calls, give balancers time to hear it, let running calls end within the grace."""
-        self._readiness.not_ready_because = "the server is stopping; another replica may serve"
+    async def announce_stop(self) -> None:
+        """Refuse new calls and give balancers time to hear it; running calls go on. A second call does nothing."""
+        if self._readiness.not_ready_because == _STOPPING:
+            return
+        self._readiness.not_ready_because = _STOPPING
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(self._settings.drain.announce_s)
+
+    async def stop(self) -> None:
+        """Announce the stop, then let running calls end within the grace."""
+        await self.announce_stop()
         await self._server.stop(self._settings.drain.grace_s)
         log.info("server_stopped")
 

@@ -68,8 +68,13 @@ def error_of(raised: grpc.RpcError) -> AvatarError:
 
 
 def only_member(error: Exception) -> Exception:
-    """The error inside a task group's wrapping, if it is the only one."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+    """The error inside a task group's wrapping, if it is the only one, or one of several of the domain.
+
+    A stream that breaks fails whoever reads and whoever writes at once: two errors with one cause.
+    """
+    while isinstance(error, ExceptionGroup) and (
+        len(error.exceptions) == 1 or all(isinstance(member, AvatarError) for member in error.exceptions)
+    ):
         error = error.exceptions[0]
     return error
 

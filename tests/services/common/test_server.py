@@ -132,6 +132,16 @@ async def test_a_domain_error_in_a_task_group_reaches_the_caller_with_its_detail
     assert isinstance(error_of(refused.value), OverloadedError)
 
 
+async def test_of_two_errors_with_one_cause_one_reaches_the_caller() -> None:
+    async def fail_twice() -> None:
+        raise ExceptionGroup("a broken stream", [NotFoundError("reading"), NotFoundError("writing")])
+
+    async with serving(fail_twice) as (_, channel):
+        with pytest.raises(grpc.aio.AioRpcError, match="reading") as refused:
+            await tts_pb2_grpc.TextToSpeechServiceStub(channel).ListVoices(tts_pb2.ListVoicesRequest())
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
