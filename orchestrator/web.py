@@ -27,6 +27,8 @@ _HEADERS = {
 def application(signaling: Signaling) -> web.Application:
     """The page at `/`, its socket at `/session`, and the legacy sockets at any path of their own listener."""
     app = web.Application()
+    files = {f"/{file.relative_to(PAGE)}": file for file in PAGE.rglob("*") if file.is_file()}
+    files["/"] = files["/index.html"]
 
     async def answer(request: web.Request) -> web.StreamResponse:
         wants_socket = request.headers.get("upgrade", "").lower() == "websocket"
@@ -38,14 +40,9 @@ def application(signaling: Signaling) -> web.Application:
             if not wants_socket:
                 return web.Response(status=426, text="Upgrade Required", headers={"Upgrade": "websocket"})
             return await signaling.serve(request, legacy=False)
-        return _page_file(request.path)
+        if request.path not in files:
+            return web.json_response({"code": 5, "message": f"there is no {request.path[:80]} here"}, status=404)
+        return web.FileResponse(files[request.path], headers=_HEADERS)
 
     app.router.add_route("*", "/{path:.*}", answer)
     return app
-
-
-def _page_file(path: str) -> web.StreamResponse:
-    file = (PAGE / (path.removeprefix("/") or "index.html")).resolve()
-    if not file.is_relative_to(PAGE) or not file.is_file():
-        return web.json_response({"code": 5, "message": f"there is no {path} here"}, status=404)
-    return web.FileResponse(file, headers=_HEADERS)
