@@ -40,6 +40,8 @@ class ConversationServicer(conversation_pb2_grpc.ConversationServiceServicer):
     ) -> AsyncIterator[pb.ConversationEvent]:
         session = self._conversations.get(request.name)
         with session.events.follow() as follower:
+            # Tells the caller that it follows from here on, however long nothing happens.
+            await context.send_initial_metadata(())
             async for event in follower.events():
                 yield event
                 if event.HasField("ended"):
