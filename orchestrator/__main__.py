@@ -33,7 +33,7 @@ def session_config(settings: OrchestratorSettings, preset: str, query: Any) -> S
     """
     reply = query.get("reply") or settings.reply
     if reply not in get_args(ReplyName):
-        raise InvalidRequestError(f"there is no reply {reply!r}; there are {', '.join(get_args(ReplyName))}")
+        raise InvalidRequestError(f"there is no reply {reply[:40]!r}; there are {', '.join(get_args(ReplyName))}")
     return SessionConfig(
         avatar=query.get("avatar") or settings.avatar,
         voice=query.get("voice") or settings.voice,
@@ -41,6 +41,7 @@ def session_config(settings: OrchestratorSettings, preset: str, query: Any) -> S
         reply=cast("ReplyName", reply),
         frame_rate_hz=settings.frame_rate_hz,
         preset=preset,
+        idle_timeout_s=settings.idle_timeout_s,
     )
 
 
@@ -72,7 +73,9 @@ async def main() -> None:
             await server.ready()
             await server.stop_requested()
         finally:
-            conversations.drain()
+            # First those who send people here hear of it, then the people.
+            signaling.drain()
+            await server.announce_stop()
             await signaling.close()
             await runner.cleanup()
             for channel in services.values():

@@ -1,8 +1,9 @@
 """Everything that touches aiortc's private parts, for the one version that `pyproject.toml` pins.
 
-Four things cannot be had by its public interface: a microphone path without 80 ms of delay that one lost packet turns
+Five things cannot be had by its public interface: a microphone path without 80 ms of delay that one lost packet turns
 into 280 ms for good, the browser's requests for key frames when our own encoder makes the packets, the browser's
-bandwidth estimate for it, and reports that name the time of the media instead of that of its sending.
+bandwidth estimate for it, reports that name the time of the media instead of that of its sending, and sound that is
+Opus or nothing, because Opus is what the voice's packets hold.
 """
 
 from __future__ import annotations
@@ -123,6 +124,13 @@ def report_as_sent_earlier(sender: RTCRtpSender, held_s: float) -> None:
         await send(packets)
 
     setattr(sender, _SEND_RTCP, send_shifted)
+
+
+def keep_opus_only(transceiver: RTCRtpTransceiver) -> bool:
+    """Take every codec but Opus out of what was agreed on, before the answer. Returns: False if there is no Opus."""
+    opus = [codec for codec in getattr(transceiver, _TRANSCEIVER_CODECS) if codec.mimeType == "audio/opus"]
+    setattr(transceiver, _TRANSCEIVER_CODECS, opus)
+    return bool(opus)
 
 
 def sends_h264(transceiver: RTCRtpTransceiver) -> bool:

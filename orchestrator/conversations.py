@@ -23,16 +23,11 @@ class Conversations:
         self._kept = kept
         self._running: dict[str, Session] = {}
         self._ended: OrderedDict[str, Session] = OrderedDict()
-        self._draining = False
-
-    def drain(self) -> None:
-        """Start no more."""
-        self._draining = True
 
     @contextlib.asynccontextmanager
     async def conversation(self, config: SessionConfig) -> AsyncIterator[Session]:
         """A conversation that is remembered when the body ends. Raises: OverloadedError at the limit."""
-        if self._draining or len(self._running) >= self._max_running:
+        if len(self._running) >= self._max_running:
             raise OverloadedError(
                 f"{self._max_running} conversations run already; try again when one has ended",
                 limit=f"max_streams={self._max_running}",
@@ -53,7 +48,7 @@ class Conversations:
         """Raises: NotFoundError if no conversation of that name runs or is remembered."""
         session = self._running.get(name) or self._ended.get(name)
         if session is None:
-            raise NotFoundError(f"there is no conversation {name!r}; list them to see which there are")
+            raise NotFoundError(f"there is no conversation {name[:80]!r}; list them to see which there are")
         return session
 
     def all(self) -> list[Session]:

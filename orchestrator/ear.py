@@ -16,6 +16,8 @@ from services.common.timing import seconds_of
 
 # 20 ms each: when the recogniser is a second behind, the oldest sound is dropped.
 _MAX_WAITING = 50
+# Without sound for so long (no microphone, say) the stream is given back, well before the recogniser would end it.
+_IDLE_TIMEOUT_S = 60.0
 
 
 class Ear:
@@ -36,25 +38,23 @@ class Ear:
         self._clock = clock
         self._availability = availability
         self._on_response = on_response
-        self._waiting: asyncio.Queue[bytes | bool] = asyncio.Queue(_MAX_WAITING)
+        # Nothing at all stands for a change of `_assistant_speaking`.
+        self._waiting: asyncio.Queue[bytes] = asyncio.Queue(_MAX_WAITING)
         self._assistant_speaking = False
         self._stream_start_s = 0.0
         self.dropped_chunks = 0
 
     def hear(self, pcm: bytes) -> None:
         """Take sound: LINEAR16 at 16 kHz."""
-        self._put(pcm)
-
-    def set_assistant_speaking(self, *, speaking: bool) -> None:
-        """Tell whether the avatar is being heard; reaches the recogniser in order with the sound."""
-        self._assistant_speaking = speaking
-        self._put(speaking)
-
-    def _put(self, item: bytes | bool) -> None:  # noqa: FBT001
         if self._waiting.full():
             self._waiting.get_nowait()
             self.dropped_chunks += 1
-        self._waiting.put_nowait(item)
+        self._waiting.put_nowait(pcm)
+
+    def set_assistant_speaking(self, *, speaking: bool) -> None:
+        """Tell whether the avatar is being heard; reaches the recogniser before the sound that follows."""
+        self._assistant_speaking = speaking
+        self.hear(b"")
 
     def media_s(self, stream_s: float) -> float:
         """When a place in the recogniser's stream was spoken, on the conversation's clock."""
@@ -65,13 +65,14 @@ class Ear:
         await keep_serving(self._attempt, self._availability)
 
     async def _attempt(self) -> None:
+        # A conversation without a microphone takes no stream from the others.
+        while not await self._waiting.get():
+            pass
         async with listening(self._channel, self._session_id, self._language_code) as stream:
             self._availability.came()
             # What was said while nobody listened is not heard late.
             while not self._waiting.empty():
                 self._waiting.get_nowait()
-            if self._assistant_speaking:
-                await stream.set_assistant_speaking(speaking=True)
             async with asyncio.TaskGroup() as tasks:
                 feeding = tasks.create_task(self._feed(stream))
                 async for response in stream.responses():
@@ -80,16 +81,23 @@ class Ear:
 
     async def _feed(self, stream: Listening) -> None:
         sent_s = 0.0
+        told = False
         self._stream_start_s = self._clock.media_s
         while True:
-            item = await self._waiting.get()
-            if isinstance(item, bool):
-                await stream.set_assistant_speaking(speaking=item)
-                continue
-            sent_s += len(item) / 2 / RECOGNISER_RATE_HZ
-            # Sound is at most as old as the least delay says; a chunk that waited does not shift the clock.
-            self._stream_start_s = min(self._stream_start_s, self._clock.media_s - sent_s)
-            await stream.send_audio(item)
+            if told is not self._assistant_speaking:
+                told = self._assistant_speaking
+                await stream.set_assistant_speaking(speaking=told)
+            try:
+                async with asyncio.timeout(_IDLE_TIMEOUT_S):
+                    pcm = await self._waiting.get()
+            except TimeoutError:
+                await stream.finish()
+                return
+            if pcm:
+                sent_s += len(pcm) / 2 / RECOGNISER_RATE_HZ
+                # Sound is at most as old as the least delay says; a chunk that waited does not shift the clock.
+                self._stream_start_s = min(self._stream_start_s, self._clock.media_s - sent_s)
+                await stream.send_audio(pcm)
 
 
 def event_offset_s(response: StreamingRecognizeResponse) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,11 +16,13 @@ from orchestrator.clients.render import Drawing, avatar_exists, drawing
 from orchestrator.media_clock import MediaClock
 from orchestrator.playout import Playout
 from orchestrator.tracks import HOLD_S, Picture
-from services.common.errors import AvatarError, InvalidRequestError
+from services.common.errors import InvalidRequestError
 
 # A frame is asked for this long before it is sent: drawing takes 5 to 10 ms, the way there and back 2.
 LEAD_S = 0.03
 _REMEMBERED_STOPS = 16
+# What the stream is told waits for the next slot; while there is none, the oldest is dropped.
+_MAX_TO_TELL = 256
 
 
 class Face:
@@ -44,35 +47,37 @@ class Face:
         self._playout = playout
         self._availability = availability
         self._show = show
-        self._drawing: Drawing | None = None
+        self._switched = asyncio.Event()
         self._stopped: deque[str] = deque(maxlen=_REMEMBERED_STOPS)
-        self._to_interrupt: deque[str] = deque(maxlen=_REMEMBERED_STOPS)
+        self._to_tell: deque[Callable[[Drawing], Awaitable[None]]] = deque(maxlen=_MAX_TO_TELL)
         self._expression: tuple[render_pb2.ExpressionKind.ValueType, float] | None = None
         # Slots that passed without a picture, because drawing took too long.
         self.skipped_slots = 0
 
     async def run(self) -> None:
         """Draw until cancelled."""
-        await keep_serving(self._attempt, self._availability)
+        while True:
+            self._switched.clear()
+            await keep_serving(self._attempt, self._availability)
+            # This face is refused for good; another one may be had.
+            await self._switched.wait()
 
     async def _attempt(self) -> None:
+        # What was meant for the stream before is not missed, but for the expression.
+        self._to_tell.clear()
         async with drawing(self._channel, self._session_id, self.avatar, self._frame_rate_hz) as stream:
             self._availability.came()
-            self._drawing = stream
-            try:
-                if self._expression is not None:
-                    await stream.set_expression(*self._expression)
-                await self._draw_slots(stream)
-            finally:
-                self._drawing = None
+            if self._expression is not None:
+                await stream.set_expression(*self._expression)
+            await self._draw_slots(stream)
 
     async def _draw_slots(self, stream: Drawing) -> None:
         slot_s = 1 / self._frame_rate_hz
         slot = math.ceil(self._clock.media_s / slot_s)
         while True:
             await self._clock.sleep_until(slot * slot_s + HOLD_S - LEAD_S)
-            while self._to_interrupt:
-                await stream.interrupt(self._to_interrupt.popleft())
+            while self._to_tell:
+                await self._to_tell.popleft()(stream)
             frame = await stream.draw(slot, slot * slot_s, self._playout.place_at(slot * slot_s))
             self._show(Picture(frame.data, stream.size, slot * slot_s, frame.utterance_id))
             following = max(slot + 1, math.ceil((self._clock.media_s - HOLD_S) / slot_s))
@@ -86,36 +91,33 @@ class Face:
     def stop(self, utterance_id: str) -> None:
         """From now on nothing of the utterance is shown, and the mouth shuts."""
         self._stopped.append(utterance_id)
-        self._to_interrupt.append(utterance_id)
+        self._to_tell.append(lambda stream: stream.interrupt(utterance_id))
 
-    async def add_visemes(self, utterance_id: str, visemes: Sequence[VisemeTiming]) -> None:
+    def add_visemes(self, utterance_id: str, visemes: Sequence[VisemeTiming]) -> None:
         """Tell mouth shapes; without a face they are not missed."""
-        await self._tell(lambda stream: stream.add_visemes(utterance_id, visemes))
+        self._to_tell.append(lambda stream: stream.add_visemes(utterance_id, visemes))
 
-    async def set_expression(self, name: str, intensity: float) -> None:
+    def set_expression(self, name: str, intensity: float) -> None:
         """Change the expression. Raises: InvalidRequestError if there is none of that name, or no such intensity."""
-        kinds = render_pb2.ExpressionKind.DESCRIPTOR.values_by_name
-        value = kinds.get(f"EXPRESSION_KIND_{name.upper()}")
-        if value is None or value.number == render_pb2.EXPRESSION_KIND_UNSPECIFIED:
-            known = ", ".join(kind.removeprefix("EXPRESSION_KIND_").lower() for kind in list(kinds)[1:])
-            raise InvalidRequestError(f"there is no expression {name!r}; there are {known}")
+        kind = expression_kind(name)
         if not 0 <= intensity <= 1:
             raise InvalidRequestError(f"the intensity of an expression is 0 to 1, not {intensity}")
-        kind = render_pb2.ExpressionKind.Value(value.name)
         self._expression = (kind, intensity)
-        await self._tell(lambda stream: stream.set_expression(kind, intensity))
+        self._to_tell.append(lambda stream: stream.set_expression(kind, intensity))
 
     async def switch(self, avatar: str) -> None:
         """Show another face. Raises: NotFoundError if there is none of that name."""
         await avatar_exists(self._channel, avatar)
         self.avatar = avatar
-        await self._tell(lambda stream: stream.switch_avatar(avatar))
+        self._to_tell.append(lambda stream: stream.switch_avatar(avatar))
+        self._switched.set()
 
-    async def _tell(self, say: Callable[[Drawing], Awaitable[None]]) -> None:
-        if self._drawing is None:
-            return
-        try:
-            await say(self._drawing)
-        except AvatarError as error:
-            # The drawing loop meets the same error and opens the stream again.
-            self._availability.went(error)
+
+def expression_kind(name: str) -> render_pb2.ExpressionKind.ValueType:
+    """The expression of a name, such as "happy". Raises: InvalidRequestError if there is none."""
+    kinds = render_pb2.ExpressionKind.DESCRIPTOR.values_by_name
+    value = kinds.get(f"EXPRESSION_KIND_{name.upper()}")
+    if value is None or value.number == render_pb2.EXPRESSION_KIND_UNSPECIFIED:
+        known = ", ".join(kind.removeprefix("EXPRESSION_KIND_").lower() for kind in list(kinds)[1:])
+        raise InvalidRequestError(f"there is no expression {name[:40]!r}; there are {known}")
+    return render_pb2.ExpressionKind.Value(value.name)

@@ -11,7 +11,7 @@ from typing import Any
 
 import av
 import numpy as np
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCRtpTransceiver, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from aiortc.sdp import candidate_from_sdp
 
@@ -59,62 +59,85 @@ class Peer:
         # Set once media can flow, and once it never will again.
         self.connected = asyncio.Event()
         self.closed = asyncio.Event()
+        # Whether an offer asked for the voice and the face; legacy clients may offer sound alone, or nothing.
+        self.speech_asked = asyncio.Event()
+        self.face_asked = asyncio.Event()
         self._connection.on("track", self._on_track)
         self._connection.on("connectionstatechange", self._on_state)
 
-    @property
-    def has_video(self) -> bool:
-        """Whether the browser asked for the face; legacy clients may offer sound alone."""
-        return self._video_sender is not None
-
     async def answer(self, sdp: str) -> str:
-        """Answer an offer. Returns: SDP with every candidate. Raises: InvalidRequestError if it is no offer."""
+        """Answer an offer, the first or a later one. Returns: SDP with every candidate.
+
+        Raises: InvalidRequestError if it is no offer, or one whose sound is not Opus.
+        """
+        # aiortc takes any text for SDP without media.
+        if not sdp.startswith("v=0"):
+            raise InvalidRequestError(f"the offer is not SDP: it begins with {sdp[:20]!r}, not with v=0")
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
+            for transceiver in self._connection.getTransceivers():
+                self._attach(transceiver)
+            await self._connection.setLocalDescription(await self._connection.createAnswer())
+        except InvalidRequestError:
+            raise
         except Exception as bad:
-            # aiortc's parser raises whatever its line of text made it stumble over.
+            # aiortc raises whatever a line of the text made it stumble over.
+            log.warning("offer_refused", error=repr(bad)[:500])
             raise InvalidRequestError(f"the offer is not SDP that can be answered: {bad}") from bad
-        for transceiver in self._connection.getTransceivers():
-            if transceiver.kind == "audio" and transceiver.sender.track is None:
-                transceiver.sender.replaceTrack(self.speech)
-                transceiver.direction = "sendrecv"
-                aiortc_adapter.use_prompt_microphone(transceiver.receiver)
-            elif transceiver.kind == "video" and transceiver.sender.track is None:
-                transceiver.sender.replaceTrack(self.face)
-                transceiver.direction = "sendonly"
-                self._video_sender = transceiver.sender
-                aiortc_adapter.report_as_sent_earlier(transceiver.sender, HOLD_S)
-        answer = await self._connection.createAnswer()
-        await self._connection.setLocalDescription(answer)
-        for transceiver in self._connection.getTransceivers():
-            if transceiver.kind == "video":
-                self._sends_h264 = aiortc_adapter.sends_h264(transceiver)
         return str(self._connection.localDescription.sdp)
 
+    def _attach(self, transceiver: RTCRtpTransceiver) -> None:
+        """Put our tracks into the first sound and the first picture that are offered; there is one of each."""
+        if transceiver.kind == "audio" and not aiortc_adapter.keep_opus_only(transceiver):
+            raise InvalidRequestError("the offer's sound is not Opus; offer opus/48000/2")
+        if transceiver.sender.track is not None:
+            return
+        if transceiver.kind == "audio" and not self.speech_asked.is_set():
+            transceiver.sender.replaceTrack(self.speech)
+            transceiver.direction = "sendrecv"
+            aiortc_adapter.use_prompt_microphone(transceiver.receiver)
+            self.speech_asked.set()
+        elif transceiver.kind == "video" and not self.face_asked.is_set():
+            transceiver.sender.replaceTrack(self.face)
+            transceiver.direction = "sendonly"
+            aiortc_adapter.report_as_sent_earlier(transceiver.sender, HOLD_S)
+            self._video_sender = transceiver.sender
+            self._sends_h264 = aiortc_adapter.sends_h264(transceiver)
+            self.face_asked.set()
+        else:
+            transceiver.direction = "inactive"
+
     async def add_candidate(self, data: dict[str, Any]) -> None:
-        """Add one of the browser's candidates; an empty one ends them. Raises: InvalidRequestError."""
+        """Add one of the browser's candidates; an empty one, which ends them, is nothing to wait for.
+
+        Raises: InvalidRequestError if it is no candidate.
+        """
         line = str(data.get("candidate") or "")
         if not line:
             return
         try:
             candidate = candidate_from_sdp(line.removeprefix("candidate:"))
+            candidate.sdpMid = data.get("sdpMid")
+            candidate.sdpMLineIndex = data.get("sdpMLineIndex")
+            await self._connection.addIceCandidate(candidate)
         except (ValueError, AssertionError, IndexError) as bad:
-            raise InvalidRequestError(f"this is no ICE candidate: {line[:100]!r}") from bad
-        candidate.sdpMid = data.get("sdpMid")
-        candidate.sdpMLineIndex = data.get("sdpMLineIndex")
-        await self._connection.addIceCandidate(candidate)
+            raise InvalidRequestError(f"this is no ICE candidate of a medium that was offered: {line[:100]!r}") from bad
 
     async def close(self) -> None:
         """End the connection and everything it started."""
         self.closed.set()
         self.speech.stop()
         self.face.stop()
-        await self._connection.close()
-        if self._microphone:
-            self._microphone.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._microphone
-        self._encoder_thread.shutdown(wait=False)
+        try:
+            await self._connection.close()
+        finally:
+            self._encoder_thread.shutdown(wait=False)
+            # An ended conversation is remembered, its encoder is not.
+            self._encoder = None
+            if self._microphone:
+                self._microphone.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._microphone
 
     def _on_state(self) -> None:
         state = self._connection.connectionState

@@ -17,7 +17,7 @@ from orchestrator.availability import Availability
 from orchestrator.clients.tts import Voice
 from orchestrator.ear import Ear, event_offset_s
 from orchestrator.events import Events
-from orchestrator.face import Face
+from orchestrator.face import Face, expression_kind
 from orchestrator.media_clock import MediaClock
 from orchestrator.peer import Peer
 from orchestrator.playout import Playout
@@ -44,7 +44,7 @@ from orchestrator.turn import (
 )
 from orchestrator.turn_report import TurnReport
 from orchestrator.voice import Speaker, Utterance
-from services.common.errors import InvalidRequestError, ProtocolError
+from services.common.errors import InvalidRequestError, OverloadedError, ProtocolError
 from services.common.log import get_logger
 from services.common.timing import duration_of_s
 
@@ -71,6 +71,8 @@ class SessionConfig:
     frame_rate_hz: int
     # Of the video encoder, as measured at the start.
     preset: str
+    # A conversation to which no media connects for this long is ended.
+    idle_timeout_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class Session:
         self.transcript: list[pb.TranscriptItem] = []
         self._created = datetime.now(UTC)
         self._ended: datetime | None = None
+        self._end_reason = "The connection to the browser was lost."
         self._replier = replier
         self._clock = MediaClock()
         self._playout = Playout()
@@ -148,24 +151,20 @@ class Session:
     # --- life ---------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Converse until cancelled or until the connection is closed for good."""
+        """Converse until `end`, or until the connection is closed for good."""
         log.info("session_started", conversation=self.name, reply=self.config.reply)
-        reason = "The conversation was closed."
         try:
             async with asyncio.TaskGroup() as tasks:
-                running = [
-                    tasks.create_task(part) for part in (self._ear.run(), self._speaker.run(), self._show_face())
-                ]
-                tasks.create_task(self._greet())
+                parts = (self._ear.run(), self._speak(), self._show_face(), self._meet())
+                running = [tasks.create_task(part) for part in parts]
                 await self.peer.closed.wait()
-                reason = "The connection to the browser was lost."
                 for task in running:
                     task.cancel()
         finally:
             self._speaker.stop()
-            await self.peer.close()
             self._ended = datetime.now(UTC)
-            self._publish(pb.ConversationEvent(ended=pb.ConversationEvent.Ended(reason=reason)))
+            self._publish(pb.ConversationEvent(ended=pb.ConversationEvent.Ended(reason=self._end_reason)))
+            await self.peer.close()
             log.info(
                 "session_ended",
                 conversation=self.name,
@@ -175,22 +174,31 @@ class Session:
                 dropped_chunks=self._ear.dropped_chunks,
             )
 
+    def end(self, reason: str) -> None:
+        """Let `run` return. Args: reason: one sentence, for those who follow."""
+        self._end_reason = reason
+        self.peer.closed.set()
+
+    async def _speak(self) -> None:
+        # What is said before anybody can hear it waits.
+        await self.peer.connected.wait()
+        await self.peer.speech_asked.wait()
+        await self._speaker.run()
+
     async def _show_face(self) -> None:
         await self.peer.connected.wait()
-        if self.peer.has_video:
-            await self._face.run()
+        await self.peer.face_asked.wait()
+        await self._face.run()
 
-    async def _greet(self) -> None:
-        greeting = self._replier.greeting()
-        if greeting is None:
-            return
-        opened, closed = (asyncio.ensure_future(event.wait()) for event in (self.peer.connected, self.peer.closed))
+    async def _meet(self) -> None:
         try:
-            await asyncio.wait([opened, closed], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            opened.cancel()
-            closed.cancel()
-        if self.peer.connected.is_set() and self._turn.state is State.LISTENING:
+            async with asyncio.timeout(self.config.idle_timeout_s):
+                await self.peer.connected.wait()
+        except TimeoutError:
+            self.end(f"No sound or picture was connected within {self.config.idle_timeout_s:g} s.")
+            return
+        greeting = self._replier.greeting()
+        if greeting is not None and self._turn.state is State.LISTENING and not self._speaker.waiting:
             self._speaker.say(Utterance(uuid.uuid4().hex, greeting))
 
     # --- what others ask for ------------------------------------------------------------------------------------
@@ -205,10 +213,12 @@ class Session:
     def say(self, text: str, utterance_id: str, expression: str) -> str:
         """Make the avatar say a text, after what it says now. Returns: the utterance's id.
 
-        Raises: InvalidRequestError on a text or id that is empty or too long; ProtocolError once the conversation
-        is over; OverloadedError when too much waits already.
+        Raises: InvalidRequestError on a text that is empty or too long, an id that is too long, or an expression that
+        there is not; ProtocolError once the conversation is over; OverloadedError when too much waits already.
         """
         text = _checked(text)
+        if expression:
+            expression_kind(expression)
         if len(utterance_id) > _MAX_ID_CHARACTERS:
             raise InvalidRequestError(f"utterance_id has at most {_MAX_ID_CHARACTERS} characters")
         if self._ended is not None:
@@ -223,14 +233,14 @@ class Session:
         """Stop what the avatar says. Returns: what was stopped, once nothing of it follows."""
         current = self._speaker.current
         self._apply(StopAsked())
-        if current is None or not current.stopped:
+        if current is None:
             return None
         await current.ended.wait()
-        return current
+        return current if current.stopped else None
 
-    async def set_expression(self, kind: str, intensity: float) -> None:
+    def set_expression(self, kind: str, intensity: float) -> None:
         """Change the face's expression. Raises: InvalidRequestError."""
-        await self._face.set_expression(kind, intensity)
+        self._face.set_expression(kind, intensity)
 
     async def switch_avatar(self, avatar: str) -> None:
         """Show another face. Raises: NotFoundError."""
@@ -273,7 +283,11 @@ class Session:
             case Answer(text):
                 pieces = self._replier.answer(text)
                 if pieces is not None:
-                    self._speaker.say(Utterance(uuid.uuid4().hex, pieces, self._report()))
+                    try:
+                        self._speaker.say(Utterance(uuid.uuid4().hex, pieces, self._report()))
+                    except OverloadedError as full:
+                        # An assistant says more than can be heard; it goes on, and so does the conversation.
+                        log.warning("answer_dropped", error=str(full))
             case _:
                 assert_never(action)
 
@@ -382,7 +396,8 @@ class Session:
         if utterance.begun:
             self._report_turn(utterance)
         self._ear.set_assistant_speaking(speaking=False)
-        if not self._speaker.waiting:
+        # Whoever stopped an answer said what comes next.
+        if not utterance.stopped and not self._speaker.waiting:
             self._apply(AvatarEnded())
 
     # --- pictures and events ------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ ConversationEvent as JSON) and avatar.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +21,10 @@ from orchestrator.session import Session, SessionConfig
 from services.common.errors import AvatarError, InvalidRequestError, OverloadedError
 from services.common.log import get_logger
 
+# Both by a message of the older stack, and by a frame that a client must answer or be taken for gone.
 PING_INTERVAL_S = 30.0
+# How long a client has to answer the close frame.
+_CLOSE_TIMEOUT_S = 2.0
 # An offer has some 10 KB; a typed turn at most 20,000 characters.
 MAX_MESSAGE_BYTES = 256 * 1024
 log = get_logger(__name__)
@@ -37,10 +41,15 @@ class Signaling:
         self._conversations = conversations
         self._configure = configure
         self._sockets: set[web.WebSocketResponse] = set()
+        self._draining = False
 
-    async def serve(self, request: web.Request, *, legacy: bool) -> web.WebSocketResponse:
-        """Run a socket from its handshake to its end."""
-        socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE_BYTES)
+    async def serve(self, request: web.Request, *, legacy: bool) -> web.StreamResponse:
+        """Run a socket from its handshake to its end. Once it drains, the answer is 503."""
+        if self._draining:
+            return web.Response(status=503, text="the server is stopping; another replica may serve")
+        socket = web.WebSocketResponse(
+            max_msg_size=MAX_MESSAGE_BYTES, heartbeat=PING_INTERVAL_S, timeout=_CLOSE_TIMEOUT_S
+        )
         await socket.prepare(request)
         self._sockets.add(socket)
         try:
@@ -48,13 +57,17 @@ class Signaling:
                 await self._converse(socket, session, legacy=legacy)
         except OverloadedError as full:
             log.warning("server_full", error=str(full))
-            await socket.send_json({"type": "error", "error": "Server full"})
+            await _send(socket, {"type": "error", "error": "Server full"})
         except InvalidRequestError as bad:
-            await socket.send_json({"type": "error", "error": str(bad)})
+            await _send(socket, {"type": "error", "error": str(bad)})
         finally:
             self._sockets.discard(socket)
             await socket.close()
         return socket
+
+    def drain(self) -> None:
+        """Begin no more conversations."""
+        self._draining = True
 
     async def close(self) -> None:
         """End every socket, and with it its conversation."""
@@ -64,14 +77,16 @@ class Signaling:
         data = {"iceServers": [], "videoCodec": "H264", "audioCodec": "opus"}
         if not legacy:
             data["conversation"] = session.name
-        await socket.send_json({"type": "config", "peerId": session.session_id, "data": data})
+        await _send(socket, {"type": "config", "peerId": session.session_id, "data": data})
         async with asyncio.TaskGroup() as tasks:
-            ending = [tasks.create_task(self._run(socket, session)), tasks.create_task(self._ping(socket))]
+            tasks.create_task(self._run(socket, session, legacy=legacy))
+            pinging = tasks.create_task(self._ping(socket))
             if not legacy:
                 tasks.create_task(self._tell(socket, session))
             await self._listen(socket, session, legacy=legacy)
-            for task in ending:
-                task.cancel()
+            pinging.cancel()
+            # Not cancelled: a task that is cancelled before its first step would never clean up.
+            session.end("The conversation was closed.")
 
     async def _listen(self, socket: web.WebSocketResponse, session: Session, *, legacy: bool) -> None:
         async for message in socket:
@@ -80,7 +95,7 @@ class Signaling:
             try:
                 await self._act(socket, session, _parsed(message.data), legacy=legacy)
             except AvatarError as error:
-                await socket.send_json({"type": "error", "error": str(error)})
+                await _send(socket, {"type": "error", "error": str(error)})
 
     async def _act(
         self, socket: web.WebSocketResponse, session: Session, message: dict[str, Any], *, legacy: bool
@@ -90,7 +105,7 @@ class Signaling:
             case "offer":
                 sdp = await session.peer.answer(_field(data, "sdp", str))
                 answer = {"type": "answer", "sdp": sdp}
-                await socket.send_json({"type": "answer", "peerId": session.session_id, "data": answer})
+                await _send(socket, {"type": "answer", "peerId": session.session_id, "data": answer})
             case "ice-candidate":
                 if isinstance(data, dict):
                     await session.peer.add_candidate(data)
@@ -102,37 +117,45 @@ class Signaling:
             case "avatar" if not legacy:
                 avatar = _field(data, "avatar", str)
                 await session.switch_avatar(avatar)
-                await socket.send_json({"type": "avatar", "data": {"avatar": avatar}})
+                await _send(socket, {"type": "avatar", "data": {"avatar": avatar}})
             case "expression" if not legacy:
-                await session.set_expression(_field(data, "kind", str), float(_field(data, "intensity", int | float)))
+                session.set_expression(_field(data, "kind", str), _field(data, "intensity", int | float))
             case _:
                 # Unknown types have never been answered.
                 log.debug("message_ignored", type=str(message.get("type"))[:40])
 
-    async def _run(self, socket: web.WebSocketResponse, session: Session) -> None:
+    async def _run(self, socket: web.WebSocketResponse, session: Session, *, legacy: bool) -> None:
         await session.run()
-        await socket.close()
+        if legacy:
+            # A page is told why before its socket is closed.
+            await socket.close()
 
     async def _ping(self, socket: web.WebSocketResponse) -> None:
         while True:
             await asyncio.sleep(PING_INTERVAL_S)
-            await socket.send_json({"type": "ping"})
+            await _send(socket, {"type": "ping"})
 
     async def _tell(self, socket: web.WebSocketResponse, session: Session) -> None:
         with session.events.follow() as follower:
             async for event in follower.events():
-                if socket.closed:
-                    return
-                await socket.send_json(
-                    {"type": "event", "data": MessageToDict(event, preserving_proto_field_name=True)}
-                )
+                await _send(socket, {"type": "event", "data": MessageToDict(event, preserving_proto_field_name=True)})
+        # The conversation is over, or this page is too far behind to follow it.
+        await socket.close()
+
+
+async def _send(socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
+    """Send, unless the client has gone: then the reading ends, and the conversation with it."""
+    with contextlib.suppress(ConnectionError):
+        await socket.send_json(message)
 
 
 def _parsed(text: str) -> dict[str, Any]:
     """Raises: InvalidRequestError in the older stack's words."""
     try:
         message = json.loads(text)
-    except ValueError:
+        # JSON may hold half of a character, which is no text.
+        json.dumps(message, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict):
         raise InvalidRequestError("Invalid message format")

@@ -35,13 +35,14 @@ class SpeechTrack(MediaStreamTrack):
         self._clock = clock
         self._pull = pull
         self._encoder = AudioEncoder()
-        self._tick = clock.tick
+        self._tick: int | None = None
         self.skipped_ticks = 0
 
     async def recv(self) -> av.Packet[Any]:
         if self.readyState != "live":
             raise MediaStreamError
-        self._tick += 1
+        # Before the first fetch nothing was late.
+        self._tick = (self._clock.tick if self._tick is None else self._tick) + 1
         late = self._clock.tick - self._tick
         if late > _MAX_LATE_TICKS:
             self._tick += late

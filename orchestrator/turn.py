@@ -64,7 +64,7 @@ class AvatarStarted:
 
 @dataclass(frozen=True, slots=True)
 class AvatarEnded:
-    """No answer is being heard or on its way."""
+    """The answer was heard to its end, and no other is on its way."""
 
 
 Event = SpeechStarted | Backchannel | BargeIn | EndOfTurn | Typed | StopAsked | AvatarStarted | AvatarEnded
@@ -122,21 +122,24 @@ class TurnMachine:
             case EndOfTurn(text):
                 return self._end_of_turn(text)
             case Typed(text):
-                stop: list[Action] = [] if self.state in (State.LISTENING, State.USER_SPEAKING) else [Stop()]
                 self._unanswered = ""
                 self.state = State.THINKING
-                return [*stop, Answer(text)]
+                return [Stop(), Answer(text)]
             case StopAsked():
                 self._unanswered = ""
-                if self.state in (State.THINKING, State.AVATAR_SPEAKING, State.DUCKED):
-                    self.state = State.USER_SPEAKING if self.state is State.DUCKED else State.LISTENING
-                    return [Stop()]
+                if self.state is State.DUCKED:
+                    self.state = State.USER_SPEAKING
+                elif self.state in (State.THINKING, State.AVATAR_SPEAKING):
+                    self.state = State.LISTENING
+                # In every state, because what an assistant says is on its way before it is heard.
+                return [Stop()]
             case AvatarStarted():
                 self._unanswered = ""
                 if self.state in (State.THINKING, State.LISTENING):
                     self.state = State.AVATAR_SPEAKING
-                elif self.state is State.USER_SPEAKING:
-                    # An assistant spoke while the person does: softly, until it is clear who goes on.
+                elif self.state in (State.USER_SPEAKING, State.DUCKED):
+                    # The next utterance, or an assistant that speaks while the person does: softly, until it is clear
+                    # who goes on.
                     self.state = State.DUCKED
                     return [Duck()]
             case AvatarEnded():

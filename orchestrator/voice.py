@@ -90,23 +90,22 @@ class Speaker:
                 limit=f"waiting_utterances={MAX_WAITING_UTTERANCES}",
             ) from None
 
-    def stop(self) -> Utterance | None:
-        """Drop everything that is heard, being made or waiting. Returns: what is heard or being made."""
-        while not self._waiting.empty():
-            waiting = self._waiting.get_nowait()
-            waiting.stopped = True
-            self._end(waiting)
+    def stop(self) -> None:
+        """Drop everything that is heard, being made or waiting."""
         current = self._current
-        if current is not None and not current.stopped:
+        if current is not None and not current.stopped and not current.ended.is_set():
             current.stopped = True
             self._playout.cut(current.utterance_id)
             self._face.stop(current.utterance_id)
             if self._making is not None:
                 self._making.cancel()
-        return current
+        while not self._waiting.empty():
+            waiting = self._waiting.get_nowait()
+            waiting.stopped = True
+            self._end(waiting)
 
     async def run(self) -> None:
-        """Speak until cancelled."""
+        """Speak until cancelled; what is heard then ends where it is."""
         while True:
             utterance = await self._waiting.get()
             self._current = utterance
@@ -122,6 +121,9 @@ class Speaker:
                 self._making.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._making
+                if not utterance.ended.is_set():
+                    utterance.stopped = True
+                    self._end(utterance)
                 self._making = self._current = None
 
     async def _make(self, utterance: Utterance) -> None:
@@ -150,7 +152,7 @@ class Speaker:
         async for piece in utterance.pieces:
             self._note(utterance, "reply")
             if piece.expression:
-                await self._face.set_expression(piece.expression, 0.0 if piece.expression == "neutral" else 0.8)
+                self._face.set_expression(piece.expression, 0.0 if piece.expression == "neutral" else 0.8)
             utterance.spoken.text += piece.text
             await stream.say(piece.text, last=False)
         await stream.say("", last=True)
@@ -161,7 +163,7 @@ class Speaker:
                 utterance.spoken.words.extend(
                     SpokenWord(word.text_begin, word.text_end, seconds_of(word.start_offset)) for word in part.words
                 )
-                await self._face.add_visemes(utterance.utterance_id, part.visemes)
+                self._face.add_visemes(utterance.utterance_id, part.visemes)
                 continue
             if not utterance.begun:
                 self._note(utterance, "synthesis")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import grpc
 
@@ -22,6 +23,8 @@ _OPTIONS = [
     # A frame of 400 KB crosses loopback in one window.
     ("grpc.http2.lookahead_bytes", 1024 * 1024),
 ]
+# A service that opens a stream or draws a frame takes milliseconds; one that takes this long is stuck.
+_ANSWER_TIMEOUT_S = 10.0
 
 
 def open_channel(address: str) -> grpc.aio.Channel:
@@ -41,5 +44,16 @@ def domain_errors() -> Iterator[None]:
         yield
     except grpc.aio.AioRpcError as failed:
         raise error_of(failed) from failed
-    except grpc.aio.UsageError as ended:
+    except (grpc.aio.UsageError, asyncio.InvalidStateError) as ended:
         raise NotReadyError("the stream has ended") from ended
+
+
+@contextlib.asynccontextmanager
+async def prompt_answer() -> AsyncIterator[None]:
+    """`domain_errors` for an answer that comes at once. Raises: NotReadyError if it does not."""
+    try:
+        with domain_errors():
+            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                yield
+    except TimeoutError as late:
+        raise NotReadyError(f"the service did not answer within {_ANSWER_TIMEOUT_S:g} s") from late

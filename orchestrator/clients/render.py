@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 
@@ -10,7 +9,7 @@ import grpc
 from avatar.media.v1 import media_pb2
 from avatar.render.v1 import render_pb2, render_pb2_grpc
 
-from orchestrator.clients.channel import domain_errors, session_metadata
+from orchestrator.clients.channel import domain_errors, prompt_answer, session_metadata
 from orchestrator.media_clock import SAMPLE_RATE_HZ
 from orchestrator.playout import Place
 from services.common.errors import NotReadyError
@@ -21,26 +20,27 @@ Response = render_pb2.StreamingRenderResponse
 
 
 class Drawing:
-    """One open stream. Every method raises AvatarError once the stream is gone."""
+    """One open stream, written to by one task: a write that is cancelled would end the stream.
+
+    Every method raises AvatarError once the stream is gone.
+    """
 
     def __init__(self, call: grpc.aio.StreamStreamCall[Request, Response], started: Response.Started) -> None:
         self._call = call
-        self._writing = asyncio.Lock()
         self.size = started.config.video_format.width
 
     async def _write(self, request: Request) -> None:
         with domain_errors():
-            async with self._writing:
-                await self._call.write(request)
+            await self._call.write(request)
 
     async def draw(self, frame_index: int, media_s: float, place: Place | None) -> render_pb2.VideoFrame:
-        """Ask for the frame of a slot and wait for it. Not for use from two tasks at once."""
+        """Ask for the frame of a slot and wait for it."""
         request = Request.FrameRequest(frame_index=frame_index, presentation_offset=duration_of_s(media_s))
         if place is not None:
             request.utterance_id = place.utterance_id
             request.utterance_offset.CopyFrom(duration_of(max(0, place.offset_samples), SAMPLE_RATE_HZ))
-        await self._write(Request(frame=request))
-        with domain_errors():
+        async with prompt_answer():
+            await self._call.write(Request(frame=request))
             while (response := await self._call.read()) is not grpc.aio.EOF:
                 assert isinstance(response, Response)
                 if response.WhichOneof("response") == "frame" and response.frame.frame_index == frame_index:
@@ -78,7 +78,7 @@ async def drawing(
     stub = render_pb2_grpc.RenderServiceStub(channel)
     call = stub.StreamingRender(metadata=session_metadata(session_id))
     try:
-        with domain_errors():
+        async with prompt_answer():
             await call.write(Request(config=config))
             first = await call.read()
         if not isinstance(first, Response):

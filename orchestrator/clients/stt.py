@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -10,7 +9,7 @@ import grpc
 from avatar.media.v1 import media_pb2
 from avatar.stt.v1 import stt_pb2, stt_pb2_grpc
 
-from orchestrator.clients.channel import domain_errors, session_metadata
+from orchestrator.clients.channel import domain_errors, prompt_answer, session_metadata
 from orchestrator.microphone import RECOGNISER_RATE_HZ
 
 Request = stt_pb2.StreamingRecognizeRequest
@@ -18,17 +17,14 @@ Response = stt_pb2.StreamingRecognizeResponse
 
 
 class Listening:
-    """One open stream. Every method raises AvatarError once the stream is gone."""
+    """One open stream, written to by one task. Every method raises AvatarError once the stream is gone."""
 
     def __init__(self, call: grpc.aio.StreamStreamCall[Request, Response]) -> None:
         self._call = call
-        # gRPC allows one write at a time.
-        self._writing = asyncio.Lock()
 
     async def _write(self, request: Request) -> None:
         with domain_errors():
-            async with self._writing:
-                await self._call.write(request)
+            await self._call.write(request)
 
     async def send_audio(self, pcm: bytes) -> None:
         """Args: pcm: LINEAR16 at 16 kHz, mono."""
@@ -37,6 +33,11 @@ class Listening:
     async def set_assistant_speaking(self, *, speaking: bool) -> None:
         """Tell whether the avatar is being heard."""
         await self._write(Request(assistant_state=Request.AssistantState(speaking=speaking)))
+
+    async def finish(self) -> None:
+        """Say that nothing more is sent; the stream ends once everything was answered."""
+        with domain_errors():
+            await self._call.done_writing()
 
     async def responses(self) -> AsyncIterator[Response]:
         """Results and turn events, until the stream ends."""
@@ -59,7 +60,7 @@ async def listening(channel: grpc.aio.Channel, session_id: str, language_code: s
     stub = stt_pb2_grpc.SpeechToTextServiceStub(channel)
     call = stub.StreamingRecognize(metadata=session_metadata(session_id))
     try:
-        with domain_errors():
+        async with prompt_answer():
             await call.write(Request(config=config))
             await call.read()
         yield Listening(call)

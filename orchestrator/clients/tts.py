@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import grpc
 from avatar.media.v1 import media_pb2
 from avatar.tts.v1 import tts_pb2, tts_pb2_grpc
 
-from orchestrator.clients.channel import domain_errors, session_metadata
+from orchestrator.clients.channel import domain_errors, prompt_answer, session_metadata
 from orchestrator.media_clock import SAMPLE_RATE_HZ
 from services.common.errors import EngineError
 
@@ -28,26 +27,17 @@ class Voice:
 
 
 class Speaking:
-    """One open stream. Every method raises AvatarError once the stream is gone."""
+    """One open stream, written to by one task. Every method raises AvatarError once the stream is gone."""
 
     def __init__(self, call: grpc.aio.StreamStreamCall[Request, Response], utterance_id: str) -> None:
         self._call = call
         self._utterance_id = utterance_id
-        self._writing = asyncio.Lock()
-
-    async def _write(self, request: Request) -> None:
-        with domain_errors():
-            async with self._writing:
-                await self._call.write(request)
 
     async def say(self, text: str, *, last: bool) -> None:
         """Add a piece of the text."""
         chunk = Request.TextChunk(utterance_id=self._utterance_id, text=text, last=last)
-        await self._write(Request(text=chunk))
-
-    async def cancel(self) -> None:
-        """Drop what has not been sent."""
-        await self._write(Request(cancel=Request.Cancel(utterance_id=self._utterance_id)))
+        with domain_errors():
+            await self._call.write(Request(text=chunk))
 
     async def parts(self) -> AsyncIterator[tts_pb2.Timing | media_pb2.AudioChunk]:
         """Timing and sound, until the utterance ends. Raises: EngineError if the engine failed in it."""
@@ -80,7 +70,7 @@ async def speaking(
     stub = tts_pb2_grpc.TextToSpeechServiceStub(channel)
     call = stub.StreamingSynthesize(metadata=session_metadata(session_id))
     try:
-        with domain_errors():
+        async with prompt_answer():
             await call.write(Request(config=config))
             await call.read()
         yield Speaking(call, utterance_id)

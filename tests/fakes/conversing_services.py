@@ -16,6 +16,7 @@ from avatar.render.v1 import render_pb2, render_pb2_grpc
 from avatar.stt.v1 import stt_pb2, stt_pb2_grpc
 from avatar.tts.v1 import tts_pb2, tts_pb2_grpc
 from google.protobuf.duration_pb2 import Duration
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from services.common.timing import duration_of, duration_of_s
 
@@ -31,6 +32,7 @@ class ScriptedEars(stt_pb2_grpc.SpeechToTextServiceServicer):
     script: asyncio.Queue[stt_pb2.StreamingRecognizeResponse] = field(default_factory=asyncio.Queue)
     assistant_speaking: list[bool] = field(default_factory=list)
     languages: list[str] = field(default_factory=list)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def StreamingRecognize(self, requests: AsyncIterator[Any], context: Any) -> None:  # type: ignore[override]
         first = await anext(requests)
@@ -43,6 +45,7 @@ class ScriptedEars(stt_pb2_grpc.SpeechToTextServiceServicer):
                 if request.HasField("assistant_state"):
                     self.assistant_speaking.append(request.assistant_state.speaking)
             writing.cancel()
+        self.ended.set()
 
     async def _write(self, context: Any) -> None:
         while True:
@@ -112,20 +115,21 @@ class ScriptedMouth(tts_pb2_grpc.TextToSpeechServiceServicer):
 
 @dataclass
 class ScriptedFace(render_pb2_grpc.RenderServiceServicer):
-    """Draws grey frames; notes what it was asked to do."""
+    """Draws grey frames; notes that it was interrupted."""
 
-    asked: list[str] = field(default_factory=list)
+    interrupted: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def StreamingRender(self, requests: AsyncIterator[Any], context: Any) -> None:  # type: ignore[override]
         config = (await anext(requests)).config
+        await _known(config.avatar, context)
         config.video_format.width = config.video_format.height = 64
         await context.write(
             render_pb2.StreamingRenderResponse(started=render_pb2.StreamingRenderResponse.Started(config=config))
         )
         async for request in requests:
-            kind = request.WhichOneof("request")
-            if kind != "frame":
-                self.asked.append(kind)
+            if request.HasField("interrupt"):
+                self.interrupted.set()
+            if not request.HasField("frame"):
                 continue
             frame = render_pb2.VideoFrame(
                 frame_index=request.frame.frame_index,
@@ -133,6 +137,19 @@ class ScriptedFace(render_pb2_grpc.RenderServiceServicer):
                 data=bytes([128]) * (64 * 96),
             )
             await context.write(render_pb2.StreamingRenderResponse(frame=frame))
+
+
+class ScriptedAvatars(render_pb2_grpc.AvatarServiceServicer):
+    """Knows the default face and no other."""
+
+    async def GetAvatar(self, request: render_pb2.GetAvatarRequest, context: Any) -> render_pb2.Avatar:
+        await _known(request.name, context)
+        return render_pb2.Avatar(name=request.name)
+
+
+async def _known(avatar: str, context: Any) -> None:
+    if avatar != "avatars/default":
+        await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no avatar {avatar!r}")
 
 
 @dataclass
@@ -171,6 +188,11 @@ async def scripted_services(*, without: frozenset[str] = frozenset()) -> AsyncIt
                 continue
             server = grpc.aio.server()
             add(servicer, server)
+            if name == "render":
+                render_pb2_grpc.add_AvatarServiceServicer_to_server(ScriptedAvatars(), server)  # type: ignore[abstract]
+            checks = health.aio.HealthServicer()
+            await checks.set("", health_pb2.HealthCheckResponse.SERVING)
+            health_pb2_grpc.add_HealthServicer_to_server(checks, server)
             ports[name] = server.add_insecure_port("127.0.0.1:0")
             await server.start()
             held.push_async_callback(server.stop, None)

@@ -17,10 +17,11 @@ from orchestrator.playout import Tick
 from orchestrator.replies import replier_named
 from orchestrator.session import Channels, Session, SessionConfig
 from orchestrator.settings import ReplyName
-from services.common.errors import InvalidRequestError
+from services.common.errors import InvalidRequestError, NotFoundError
 from tests.fakes.conversing_services import WORD_S, Services, scripted_services
 
 TIMEOUT_S = 10.0
+SOUND = bytes(640)
 COUNT = "one two three four five six seven eight nine ten"
 
 
@@ -56,12 +57,17 @@ class Listener:
 
 @contextlib.asynccontextmanager
 async def conversing(
-    services: Services, reply: ReplyName = "echo"
+    services: Services, reply: ReplyName = "echo", avatar: str = "avatars/default", *, microphone: bool = True
 ) -> AsyncIterator[tuple[Session, Follower, Listener]]:
-    config = SessionConfig("avatars/default", "", "en", reply, frame_rate_hz=25, preset="ultrafast")
+    config = SessionConfig(avatar, "", "en", reply, frame_rate_hz=25, preset="ultrafast")
     channels = Channels(services.stt, services.tts, services.render)
     session = Session(config, channels, replier_named(reply, "en"))
     listener = Listener(session)
+    # A browser, as far as the session sees it.
+    for asked in (session.peer.connected, session.peer.speech_asked, session.peer.face_asked):
+        asked.set()
+    if microphone:
+        session._ear.hear(SOUND)
     with session.events.follow() as follower:
         async with asyncio.timeout(TIMEOUT_S), asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(session.run()), tasks.create_task(listener.run())]
@@ -103,6 +109,7 @@ async def test_barge_in_ducks_then_cuts_and_the_transcript_ends_where_the_sound_
         heard_ticks = len(listener.heard)
         services.ears.hear("stop please", TurnEvent.KIND_END_OF_TURN)
         await event(follower, "utterance_started")
+        await services.face.interrupted.wait()
     assert ended.interrupted
     heard_s = ended.heard_duration.ToMilliseconds() / 1000
     words = min(10, int(np.ceil(round(heard_s / WORD_S, 6))))
@@ -113,7 +120,6 @@ async def test_barge_in_ducks_then_cuts_and_the_transcript_ends_where_the_sound_
     assert session.transcript[1].interrupted
     assert session.transcript[1].text == ended.heard_text
     assert services.mouth.texts[1] == "stop please"
-    assert "interrupt" not in services.face.asked
 
 
 async def test_a_cough_over_the_answer_only_ducks_it() -> None:
@@ -185,6 +191,68 @@ async def test_an_assistant_speaks_by_say_and_a_repeated_call_says_it_once() -> 
         session.say("really", "answer-2", "happy")
         assert (await event(follower, "utterance_ended")).utterance_id == "answer-2"
     assert services.mouth.texts == ["noon", "really"]
+
+
+async def test_a_face_that_there_is_not_can_be_changed_for_one_that_there_is() -> None:
+    async with (
+        scripted_services() as services,
+        conversing(services, avatar="avatars/gone") as (session, follower, _),
+    ):
+        gone = await event(follower, "service_changed")
+        assert (gone.service, gone.available) == ("render", False)
+        assert "avatars/gone" in gone.message
+        with pytest.raises(NotFoundError, match="avatars/other"):
+            await session.switch_avatar("avatars/other")
+        await session.switch_avatar("avatars/default")
+        back = await event(follower, "service_changed")
+        assert (back.service, back.available) == ("render", True)
+
+
+async def test_without_a_microphone_the_recogniser_is_left_to_others() -> None:
+    async with (
+        scripted_services() as services,
+        conversing(services, microphone=False) as (session, follower, _),
+    ):
+        session.type("hello")
+        await event(follower, "utterance_ended")
+        assert services.ears.languages == []
+
+
+async def test_a_microphone_that_falls_silent_gives_the_stream_back_and_nobody_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("orchestrator.ear._IDLE_TIMEOUT_S", 0.05)
+    async with scripted_services() as services, conversing(services, "assistant") as (session, follower, _):
+        while len(services.ears.languages) < 2:
+            session._ear.hear(SOUND)
+            await services.ears.ended.wait()
+            services.ears.ended.clear()
+        session.end("The test is over.")
+        kinds = {found.WhichOneof("event") async for found in follower.events()}
+    assert kinds == {"ended"}
+
+
+async def test_typed_words_that_stop_what_waits_are_thought_about() -> None:
+    async with scripted_services() as services, conversing(services) as (session, follower, listener):
+        for name in ("first", "second"):
+            session.say(COUNT, name, "")
+        await listener.loud.wait()
+        session.type("next")
+        assert session.message(with_transcript=False).turn_state == pb.TURN_STATE_THINKING
+        ended = [(await event(follower, "utterance_ended")).interrupted for _ in range(3)]
+    assert ended == [True, True, False]
+
+
+async def test_an_end_in_mid_answer_keeps_what_was_heard_and_lets_go_of_who_waits() -> None:
+    async with scripted_services() as services, conversing(services) as (session, _, listener):
+        session.type(COUNT)
+        await listener.loud.wait()
+        current = session._speaker.current
+        assert current is not None
+        session.end("The test is over.")
+        await current.ended.wait()
+    assert session.transcript[1].interrupted
+    assert COUNT.startswith(session.transcript[1].text)
 
 
 @pytest.mark.parametrize("text", ["", "   ", "x" * 20_001])

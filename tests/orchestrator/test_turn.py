@@ -80,8 +80,8 @@ ANSWERING: list[Event] = [SpeechStarted(), EndOfTurn("hello"), AvatarStarted()]
             id="a cough before the answer does not lose it",
         ),
         pytest.param([*ANSWERING, StopAsked()], [Answer("hello"), Stop()], State.LISTENING, id="stop stops"),
-        pytest.param([StopAsked()], [], State.LISTENING, id="stop in silence does nothing"),
-        pytest.param([Typed("hi")], [Answer("hi")], State.THINKING, id="typed words are a turn"),
+        pytest.param([StopAsked()], [Stop()], State.LISTENING, id="stop drops what is on its way"),
+        pytest.param([Typed("hi")], [Stop(), Answer("hi")], State.THINKING, id="typed words are a turn"),
         pytest.param(
             [*ANSWERING, Typed("next")],
             [Answer("hello"), Stop(), Answer("next")],
@@ -90,6 +90,12 @@ ANSWERING: list[Event] = [SpeechStarted(), EndOfTurn("hello"), AvatarStarted()]
         ),
         pytest.param(
             [SpeechStarted(), AvatarStarted()], [Duck()], State.DUCKED, id="an assistant that talks over is ducked"
+        ),
+        pytest.param(
+            [SpeechStarted(), AvatarStarted(), AvatarStarted()],
+            [Duck(), Duck()],
+            State.DUCKED,
+            id="the next utterance of a ducked voice is ducked as well",
         ),
         pytest.param([BargeIn()], [], State.LISTENING, id="nothing to barge into"),
         pytest.param([AvatarStarted()], [], State.AVATAR_SPEAKING, id="the greeting needs no turn"),
