@@ -199,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = _parser().parse_args(arguments)
     try:
         given.run(given)
-    except (supervisor.StackError, AvatarError) as error:
+    except (supervisor.StackError, AvatarError, OSError) as error:
         sys.exit(f"avatar: {error}")
     except grpc.aio.AioRpcError as error:
         sys.exit(f"avatar: {error.details()}")

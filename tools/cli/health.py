@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -46,5 +47,6 @@ async def is_listening(port: int) -> bool:
     except OSError:
         return False
     writer.close()
-    await writer.wait_closed()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
     return True

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 import grpc
 
+from services.common.errors import NotReadyError
 from services.common.server import MAX_MESSAGE_BYTES
 from tools.cli import processes
 from tools.cli.health import is_serving, wait_until_serving
@@ -30,15 +31,18 @@ def channel_to(port: int) -> grpc.aio.Channel:
 
 @contextlib.asynccontextmanager
 async def channels(names: Sequence[str]) -> AsyncIterator[dict[str, grpc.aio.Channel]]:
-    """A channel to each service by name; what does not run is started for the time being."""
+    """A channel to each service by name; what does not run is started for the time being. Raises: NotReadyError."""
     async with contextlib.AsyncExitStack() as held:
         running = dict(zip(names, await asyncio.gather(*(is_serving(_PUBLIC[name]) for name in names)), strict=True))
         ports = {name: _PUBLIC[name] if serves else _free_port() for name, serves in running.items()}
         for name in names:
             if not running[name]:
                 held.enter_context(_private(name, ports[name]))
-        async with asyncio.timeout(_READY_S):
-            await asyncio.gather(*(wait_until_serving(port) for port in ports.values()))
+        try:
+            async with asyncio.timeout(_READY_S):
+                await asyncio.gather(*(wait_until_serving(port) for port in ports.values()))
+        except TimeoutError:
+            raise NotReadyError(f"{', '.join(names)} did not become ready within {_READY_S:g} s") from None
         yield {name: await held.enter_async_context(channel_to(port)) for name, port in ports.items()}
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from services.common.status import only_member
 from tools.cli import processes
 from tools.cli.health import is_listening, is_serving, wait_until_serving
 from tools.cli.processes import Process
@@ -23,6 +24,7 @@ STOP_S = 15.0
 # A process that ends by itself is started again after this, doubled each time up to the limit.
 _FIRST_RESTART_S, _LAST_RESTART_S = 0.5, 30.0
 _HEALTHY_S = 60.0
+_ANSWER_TIMEOUT_S = 2.0
 _PUBLIC_PORTS = (8081, 8082, 8083, 8085, 8086)
 
 
@@ -78,25 +80,30 @@ class Supervisor:
             if await made.wait():
                 raise StackError(f"{command[1]} failed; its message stands above")
         try:
-            async with asyncio.TaskGroup() as tasks:
-                keeping = [tasks.create_task(self._keep(process)) for process in self._stack]
-                self._write_state()
-                ready = tasks.create_task(self._wait_ready())
-                stopping = tasks.create_task(self._stopping.wait())
-                await asyncio.wait((ready, stopping), return_when=asyncio.FIRST_COMPLETED)
-                if ready.done():
-                    ready.result()
-                    self._write_state(ready=True)
-                    print(f"ready in {time.monotonic() - started_s:.1f} s", flush=True)
-                    print(f"open https://localhost:{processes.PAGE_PORT} in a browser", flush=True)
-                    print("its certificate is self-made: the browser asks once whether you trust it", flush=True)
-                await self._stopping.wait()
-                ready.cancel()
-                for task in keeping:
-                    task.cancel()
+            await self._run_all(started_s)
+        except ExceptionGroup as group:
+            raise only_member(group) from None
         finally:
             await self._end()
             _state_file().unlink(missing_ok=True)
+
+    async def _run_all(self, started_s: float) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            keeping = [tasks.create_task(self._keep(process)) for process in self._stack]
+            self._write_state()
+            ready = tasks.create_task(self._wait_ready())
+            stopping = tasks.create_task(self._stopping.wait())
+            await asyncio.wait((ready, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if ready.done():
+                ready.result()
+                self._write_state(ready=True)
+                print(f"ready in {time.monotonic() - started_s:.1f} s", flush=True)
+                print(f"open https://localhost:{processes.PAGE_PORT} in a browser", flush=True)
+                print("its certificate is self-made: the browser asks once whether you trust it", flush=True)
+            await self._stopping.wait()
+            ready.cancel()
+            for task in keeping:
+                task.cancel()
 
     async def _check_ports(self) -> None:
         ports = [*_PUBLIC_PORTS, *(p.health_port for p in self._stack if p.health_port)]
@@ -183,15 +190,16 @@ async def _page_answers() -> bool:
     unchecked.check_hostname = False
     unchecked.verify_mode = ssl.CERT_NONE
     try:
-        reader, writer = await asyncio.open_connection("localhost", processes.PAGE_PORT, ssl=unchecked)
-        try:
-            writer.write(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
-            status = await reader.readline()
-        finally:
-            writer.close()
-            with contextlib.suppress(OSError, ssl.SSLError):
-                await writer.wait_closed()
-    except OSError:
+        async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection("localhost", processes.PAGE_PORT, ssl=unchecked)
+            try:
+                writer.write(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+                status = await reader.readline()
+            finally:
+                writer.close()
+                with contextlib.suppress(OSError, ssl.SSLError):
+                    await writer.wait_closed()
+    except OSError:  # also when it takes too long
         return False
     return b" 200 " in status
 
