@@ -45,7 +45,8 @@ class _Figures:
     speech_to_silence_ms: list[float] = field(default_factory=list)
     stages_ms: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in _STAGES})
     cut_off: list[bool] = field(default_factory=list)
-    unanswered: int = 0
+    unanswered: list[bool] = field(default_factory=list)
+    not_stopped: list[bool] = field(default_factory=list)
     false_stops: list[bool] = field(default_factory=list)
 
 
@@ -117,8 +118,8 @@ class _Caller:
         at = await self._speak(speech)
         speech_end = at + last_voiced_ms(speech)
         over = await self._next("utterance_ended", ended)
+        self.figures.unanswered.append(over is None)
         if over is None:
-            self.figures.unanswered += 1
             return
         # A turn that was cut in two answers twice; wait until nothing more comes.
         await self._browser.wait_until(max(over["at"], speech_end) + 900)
@@ -154,7 +155,8 @@ class _Caller:
         await self._browser.wait_until(begun["at"] + 1200)
         at = await self._speak(over)
         stopped = await self._next("utterance_ended", ended)
-        if stopped is None or not stopped.get("interrupted"):
+        self.figures.not_stopped.append(stopped is None or not stopped.get("interrupted"))
+        if stopped is None or self.figures.not_stopped[-1]:
             return
         await self._browser.wait_until(stopped["at"] + 300)
         sound = await self._sound()
@@ -220,6 +222,8 @@ def _rows(figures: _Figures, skew: list[float], shown: NDArray[np.float64]) -> l
         if values
     ]
     shares: list[tuple[str, list[bool], str, str, Callable[[list[bool]], float]]] = [
+        ("turns without an answer", figures.unanswered, "", "", np.mean),
+        ("interruptions that stopped nothing", figures.not_stopped, "", "", np.mean),
         ("cut off in mid-sentence", figures.cut_off, "5 %", "2 %", np.mean),
         ("false stops (synthetic cough, hum)", figures.false_stops, "5 %", "2 %", np.mean),
     ]
@@ -241,5 +245,5 @@ def _raw(figures: _Figures, skew: list[float]) -> dict[str, Any]:
         "first_audio_ms": [round(value, 1) for value in figures.first_audio_ms],
         "stop_ms": [round(value, 1) for value in figures.stop_ms],
         "skew_ms": [round(value, 1) for value in skew],
-        "unanswered": figures.unanswered,
+        "unanswered": sum(figures.unanswered),
     }
