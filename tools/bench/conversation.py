@@ -33,6 +33,8 @@ SENTENCES = (
     "this is the best one, i think",
     "where is the old house",
 )
+# Callers differ: each sentence is spoken by each voice.
+VOICES = ("voices/martin", "voices/clara", "voices/paul", "voices/anna")
 LONG = "one and two and three and four and five and six and seven and eight and nine and ten and eleven and twelve"
 OVER = "no please stop that now and listen to me"
 _STAGES = ("end_of_turn", "transcript", "reply", "synthesis", "audio_sent", "video_sent")
@@ -59,7 +61,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 async def measure(given: argparse.Namespace) -> Record:
     """Talk. Returns: the record."""
     async with running_stack({"ORCHESTRATOR_REPLY": "echo"}), channel_to(processes.TTS) as tts:
-        sentences = [await synthesise(tts, text) for text in SENTENCES]
+        sentences = [await synthesise(tts, text, voice) for text in SENTENCES for voice in VOICES]
         over = await synthesise(tts, OVER)
         async with browsing(scripted_microphone=True) as browser:
             await browser.start(f"https://localhost:{processes.PAGE_PORT}")
