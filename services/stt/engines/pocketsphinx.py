@@ -1,4 +1,21 @@
-"""CMU pocketsphinx: US English on any CPU, with the weights in the wheel; each stream decodes in its own process."""
+"""CMU pocketsphinx: US English on any CPU, with the weights in the wheel; each stream decodes in its own process.
+
+Word error rate with every stretch the first of its stream: a real speech of 11 s with echo, five sentences of a real
+reader, six short real commands, 24 sentences of two espeak voices. The last column is the time from the last sample to
+the final, per second of speech.
+
+| configuration | speech | read | commands | espeak | final |
+|---|---|---|---|---|---|
+| the library's defaults | 1.05 | 0.32 | 0.40 | 0.76 | 44 ms |
+| without the flat-lexicon and best-path passes | 1.05 | 0.31 | 0.36 | 0.86 | 2 ms |
+| and with the mean cepstrum estimated from 1.2 s | 0.41 | 0.27 | 0.28 | 0.68 | 3 ms |
+| and with the best path and fewer inserted words | 0.23 | 0.30 | 0.24 | 0.65 | 6 ms |
+| and with a noise floor: as it is here | 0.23 | 0.28 | 0.20 | 0.45 | 7 ms |
+| and with the flat-lexicon pass | 0.23 | 0.32 | 0.20 | 0.51 | 44 ms |
+
+Wider beams, other language weights and a mean blended with a typical one gained nothing; narrower beams and fewer
+active states lost much. Decoding takes 0.2 to 0.3 of real time on one core.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +48,9 @@ from services.stt.engines.pocketsphinx_worker import (
 _CHUNK_SAMPLES = SAMPLE_RATE_HZ // 4
 # This much sound and its replies fit into the pipes, so neither side ever waits for the other to read.
 _MOST_BEHIND_SAMPLES = SAMPLE_RATE_HZ
+# The front end takes the noise floor out, and takes half the words with it where there is none: synthetic voices and
+# gated microphones. Noise at -72 dBFS lowers the word error rate of the former by a third; real microphones exceed it.
+_NOISE_LEVEL = 8 / 32768
 _REPLY_TIMEOUT_S = 30.0
 _EXIT_TIMEOUT_S = 2.0
 log = get_logger(__name__)
@@ -127,6 +147,7 @@ class _Stream:
         self._engine = engine
         self._worker: _Worker | None = worker
         self._pushed = False
+        self._noise = np.random.default_rng(0)
 
     def push(self, samples: NDArray[np.float32]) -> Sequence[Transcript]:
         """As `SpeechStream.push`."""
@@ -135,7 +156,8 @@ class _Stream:
         replies: list[dict[str, Any]] = []
         for begin in range(0, len(samples), _CHUNK_SAMPLES):
             chunk = samples[begin : begin + _CHUNK_SAMPLES]
-            worker.ask(AUDIO, pcm16_of(chunk), len(chunk))
+            noise = self._noise.standard_normal(len(chunk), np.float32) * np.float32(_NOISE_LEVEL)
+            worker.ask(AUDIO, pcm16_of(chunk + noise), len(chunk))
             replies += worker.replies()
             while sum(worker.unanswered) > _MOST_BEHIND_SAMPLES:
                 replies += worker.replies(until_unanswered=len(worker.unanswered) - 1)
