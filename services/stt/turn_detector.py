@@ -16,6 +16,8 @@ VOICE_STARTS_AT = 0.5
 VOICE_STAYS_AT = 0.35
 # The sound of a silence tells the turn model more as it grows, so it is asked again this often.
 _ASK_AGAIN_FRAMES = 3
+# The onset of the next word, before it counts as a voice, makes a pause sound like an end.
+_SURELY_SILENT_BELOW = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class TurnDetector:
         self._barged_in = False
         self._likely = False
         self._assistant_speaking = False
+        self._asked_in_silence = 0  # how long the silence was when the model was asked last
         self._last_answer = 0.0
 
     def assistant(self, *, speaking: bool) -> None:
@@ -165,14 +168,17 @@ class TurnDetector:
         if self.in_turn and self.silence >= self.rules.max_silence:
             events += self._end_turn(self._last_answer)
         if self.in_turn:
-            frames_since_due = (self.silence - self.rules.min_silence) // FRAME_SAMPLES
-            self.wants_answer = frames_since_due % _ASK_AGAIN_FRAMES == 0
+            due = self.silence >= self._asked_in_silence + _ASK_AGAIN_FRAMES * FRAME_SAMPLES
+            if due and probability < _SURELY_SILENT_BELOW:
+                self._asked_in_silence = self.silence
+                self.wants_answer = True
         return events
 
     def _end_speech(self, probability: float) -> list[TurnEvent]:
         events = []
         if self.speaking:
             self.speaking = False
+            self._asked_in_silence = 0
             self._last_answer = 0.0
             events.append(TurnEvent(TurnEventKind.SPEECH_ENDED, self.position - self.silence, probability))
         if self.over_assistant:

@@ -1,4 +1,4 @@
-"""Turns as tables: a letter is 32 ms of sound, V voice, v a voice that fades, . silence."""
+"""Turns as tables: a letter is 32 ms of sound, V voice, v a voice that fades, ? hardly one, . silence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RULES = TurnRules(
     eager_threshold=0.3,
     min_barge_in=11 * FRAME_SAMPLES,
 )
-PROBABILITIES = {"V": 0.95, "v": 0.4, ".": 0.02}
+PROBABILITIES = {"V": 0.95, "v": 0.4, "?": 0.2, ".": 0.02}
 SPEECH = "V" * 20
 # What happens to a sentence that is followed by silence, whatever the model says.
 SENTENCE = [("SPEECH_STARTED", 0), ("SPEECH_ENDED", 20)]
@@ -74,6 +74,13 @@ def test_a_sure_model_ends_the_turn_one_frame_after_it_is_first_asked() -> None:
 
 def test_the_model_is_asked_again_while_the_silence_grows() -> None:
     assert play(SPEECH + "." * 30, {25: 0.1, 28: 0.2, 31: 0.7}) == [*SENTENCE, ("END_OF_TURN", 31)]
+
+
+def test_the_model_is_not_asked_while_the_next_word_may_be_beginning() -> None:
+    assert play(SPEECH + "...." + "?" * 4 + "." * 30, {25: 1.0, 26: 1.0, 27: 1.0, 28: 1.0, 29: 0.9}) == [
+        *SENTENCE,
+        ("END_OF_TURN", 29),
+    ]
 
 
 def test_a_long_silence_ends_the_turn_whatever_the_model_says() -> None:
