@@ -32,6 +32,16 @@ def start(**environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-m", "services.stt"], env=variables, stderr=subprocess.PIPE, text=True)
 
 
+def outcome(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """The exit code and the errors of a process that should end by itself; it is killed if it does not."""
+    with process:
+        try:
+            _, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    return process.returncode, errors
+
+
 @asynccontextmanager
 async def running() -> AsyncIterator[tuple[subprocess.Popen[str], grpc.aio.Channel]]:
     """A process that has said that it is ready; ended by SIGTERM."""
@@ -87,14 +97,12 @@ async def test_a_stream_that_is_open_at_sigterm_is_ended_and_leaves_nothing_behi
     ],
 )
 def test_a_bad_setting_stops_the_start(name: str, value: str) -> None:
-    with start(**{name: value}) as process:
-        _, errors = process.communicate(timeout=20)
-    assert process.returncode != 0
+    code, errors = outcome(start(**{name: value}))
+    assert code != 0
     assert name.rpartition("_")[2].lower() in errors
 
 
 def test_without_the_model_files_the_start_says_what_to_do(tmp_path: Path) -> None:
-    with start(AVATAR_DATA_DIR=str(tmp_path)) as process:
-        _, errors = process.communicate(timeout=30)
-    assert process.returncode != 0
+    code, errors = outcome(start(AVATAR_DATA_DIR=str(tmp_path)))
+    assert code != 0
     assert "silero_vad.onnx is missing; run `make setup`" in errors
