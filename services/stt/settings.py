@@ -15,9 +15,9 @@ class TurnSettings(BaseModel, frozen=True, extra="forbid"):
 
     min_speech_s: float = Field(default=0.096, ge=0.032, le=1)
     min_silence_s: float = Field(default=0.16, ge=0.064, le=2)
-    # An answer must not let people wait for more than a second where the turn model is unsure; a caller whose users
-    # look for words longer than that asks for more.
-    max_silence_s: float = Field(default=1.0, ge=0.064, le=10)
+    # An answer must not let people wait for much longer than a second where the turn model is unsure; a caller whose
+    # users look for words longer than that asks for more.
+    max_silence_s: float = Field(default=1.1, ge=0.064, le=10)
     end_of_turn_threshold: float = Field(default=0.5, ge=0, le=1)
     eager_threshold: float = Field(default=0.25, ge=0, le=1)
     min_barge_in_s: float = Field(default=0.35, ge=0.1, le=2)

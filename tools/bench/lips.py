@@ -13,10 +13,11 @@ from services.common.timing import seconds_of
 from services.render.landmarks import FaceLandmarker
 from tools.bench.browser import SAMPLE_RATE_HZ, Frame, Sound
 
-# How far each mouth shape asks the lips apart, 0 to 1; not taken from the engine, whose own table this judges.
+# How far each mouth shape asks the lips apart, 0 to 1; rounded lips leave a smaller gap than the jaw does. Not taken from
+# the engine, whose own table this judges.
 _OPENING = {
     media_pb2.VISEME_AA: 1.0,
-    media_pb2.VISEME_OH: 0.75,
+    media_pb2.VISEME_OH: 0.6,
     media_pb2.VISEME_E: 0.65,
     media_pb2.VISEME_IH: 0.45,
     media_pb2.VISEME_KK: 0.35,
@@ -24,7 +25,7 @@ _OPENING = {
     media_pb2.VISEME_DD: 0.3,
     media_pb2.VISEME_NN: 0.3,
     media_pb2.VISEME_RR: 0.3,
-    media_pb2.VISEME_OU: 0.25,
+    media_pb2.VISEME_OU: 0.15,
     media_pb2.VISEME_SS: 0.25,
     media_pb2.VISEME_CH: 0.25,
     media_pb2.VISEME_FF: 0.05,
@@ -32,7 +33,7 @@ _OPENING = {
     media_pb2.VISEME_SIL: 0.0,
 }
 # A mouth cannot follow sound instantly: the opening asked for is smoothed as far as a jaw moves. Lips are quicker: they
-# meet for p, b and m, from a moment before the sound to a moment after it, whatever the jaw does.
+# meet for p, b and m, and the teeth for f and v, from a moment before the sound to a moment after it.
 _JAW_SMOOTHING_S, _LIP_SMOOTHING_S, _LIP_EDGE_S = 0.03, 0.015, 0.02
 _GRID_S = 0.005
 # The lips' points of the upper and lower inner edge, and brow to chin for scale.
@@ -105,7 +106,7 @@ def asked_opening(visemes: Sequence[media_pb2.VisemeTiming], times_s: NDArray[np
     for viseme in visemes:
         start, end = seconds_of(viseme.start_offset), seconds_of(viseme.end_offset)
         jaw[(grid >= start) & (grid < end)] = _OPENING[viseme.viseme] * viseme.weight
-        if viseme.viseme == media_pb2.VISEME_PP:
+        if viseme.viseme in (media_pb2.VISEME_PP, media_pb2.VISEME_FF):
             shut[(grid >= start - _LIP_EDGE_S) & (grid < end + _LIP_EDGE_S)] = 1.0
     opening = _smoothed(jaw, _JAW_SMOOTHING_S) * (1 - _smoothed(shut, _LIP_SMOOTHING_S))
     return np.interp(times_s, grid, opening, left=0.0, right=0.0)

@@ -53,7 +53,7 @@ async def test_the_first_answer_says_what_will_be_done_with_every_default_filled
     assert started.config.audio_format.sample_rate_hertz == 16_000
     turn = started.config.turn
     assert all(turn.HasField(field.name) for field in Turn.DESCRIPTOR.fields)  # type: ignore[arg-type]
-    assert (turn.min_silence_duration, turn.max_silence_duration) == (seconds(0.16), seconds(1.0))
+    assert (turn.min_silence_duration, turn.max_silence_duration) == (seconds(0.16), seconds(1.1))
 
 
 async def test_what_the_caller_sets_is_kept() -> None:
