@@ -47,7 +47,7 @@ _SHAPES: dict[Viseme, dict[str, float]] = {
     Viseme.AA: {"jawOpen": 0.66, "mouthUpperUp": 0.2, "mouthLowerDown": 0.15},
     Viseme.E: {"jawOpen": 0.30, "mouthStretch": 0.35, "mouthUpperUp": 0.3, "mouthLowerDown": 0.25},
     Viseme.IH: {"jawOpen": 0.17, "mouthStretch": 0.5, "mouthUpperUp": 0.3, "mouthLowerDown": 0.3},
-    Viseme.OH: {"jawOpen": 0.44, "mouthFunnel": 0.42, "mouthPucker": 0.45},
+    Viseme.OH: {"jawOpen": 0.48, "mouthFunnel": 0.5, "mouthPucker": 0.15},
     Viseme.OU: {"jawOpen": 0.12, "mouthPucker": 1.0, "mouthFunnel": 0.28},
 }
 

@@ -13,7 +13,7 @@ from services.common.timing import seconds_of
 from services.render.landmarks import FaceLandmarker
 from tools.bench.browser import SAMPLE_RATE_HZ, Frame, Sound
 
-# How far each mouth shape asks the lips apart, 0 to 1; rounded lips leave a smaller gap than the jaw does. Not taken from
+# How far each mouth shape asks the lips apart, 0 to 1; rounded lips leave a smaller gap than the jaw does. Not from
 # the engine, whose own table this judges.
 _OPENING = {
     media_pb2.VISEME_AA: 1.0,
