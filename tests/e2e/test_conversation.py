@@ -53,7 +53,7 @@ class Run:
             found.append(f"sound: what was heard is not what the voice said (correlation {self.sound:.2f})")
         if self.lips.correlation < MIN_LIPS:
             found.append(f"lips: they do not follow the sound (correlation {self.lips.correlation:.2f})")
-        elif abs(self.lips.lag_ms) > MAX_LAG_MS:
+        if abs(self.lips.lag_ms) > MAX_LAG_MS:
             found.append(f"lag: the lips are {self.lips.lag_ms:.0f} ms late")
         if self.fps < MIN_FPS:
             found.append(f"fps: only {self.fps:.1f} frames per second")

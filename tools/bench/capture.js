@@ -4,7 +4,7 @@
   const Real = window.RTCPeerConnection;
   const capture = {
     peers: [], audio: [], frames: [], pictures: [], captions: [], skew: [], events: [],
-    keepPictures: false, size: 320, readStamps: false, stamps: [],
+    keepPictures: false, size: 512, readStamps: false, stamps: [],
   };
   window.capture = capture;
 
