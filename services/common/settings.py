@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from services.common.log import LogLevel
 
 
-class DrainSettings(BaseModel, frozen=True):
+class DrainSettings(BaseModel, frozen=True, extra="forbid"):
     """How a server stops: it says so, waits until balancers have heard it, then lets running calls end."""
 
     announce_s: float = Field(default=0.5, ge=0, le=60)
