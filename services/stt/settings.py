@@ -20,7 +20,7 @@ class TurnSettings(BaseModel, frozen=True, extra="forbid"):
     max_silence_s: float = Field(default=1.1, ge=0.064, le=10)
     end_of_turn_threshold: float = Field(default=0.5, ge=0, le=1)
     eager_threshold: float = Field(default=0.25, ge=0, le=1)
-    min_barge_in_s: float = Field(default=0.35, ge=0.1, le=2)
+    min_barge_in_s: float = Field(default=0.5, ge=0.1, le=2)
 
 
 class PocketsphinxSettings(BaseModel, frozen=True, extra="forbid"):
