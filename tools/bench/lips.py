@@ -54,7 +54,7 @@ def place_in(sound: Sound, speech: NDArray[np.float32]) -> tuple[float, float]:
     The browser stretches and shortens sound a little to keep its delay, so each 0.4 s is aligned for itself within
     30 ms, and the correlation is that of all pieces together.
     """
-    whole = _lag(sound.samples, speech)
+    whole = find_in(sound.samples, speech)
     piece_size, slack = int(0.4 * SAMPLE_RATE_HZ), int(0.03 * SAMPLE_RATE_HZ)
     product = heard_energy = said_energy = 0.0
     shifts = []
@@ -64,7 +64,7 @@ def place_in(sound: Sound, speech: NDArray[np.float32]) -> tuple[float, float]:
         heard = sound.samples[low : whole + start + len(said) + slack]
         if len(heard) < len(said) or not said.any():
             continue
-        best = _lag(heard, said)
+        best = find_in(heard, said)
         matched = heard[best : best + len(said)]
         product += float(matched @ said)
         heard_energy += float(matched @ matched)
@@ -74,7 +74,7 @@ def place_in(sound: Sound, speech: NDArray[np.float32]) -> tuple[float, float]:
     return float(correlation), sound.at(whole + int(np.median(shifts or [0])))
 
 
-def _lag(where: NDArray[np.float32], what: NDArray[np.float32]) -> int:
+def find_in(where: NDArray[np.float32], what: NDArray[np.float32]) -> int:
     """Where in `where` does `what` begin, by cross-correlation normalised by the energy of each place."""
     size = 1 << (len(where) + len(what)).bit_length()
     spectrum = np.fft.rfft(where, size) * np.conj(np.fft.rfft(what, size))
