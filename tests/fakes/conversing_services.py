@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +18,7 @@ from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from services.common.timing import duration_of, duration_of_s
+from tests.stack import free_ports
 
 SAMPLE_RATE_HZ = 48_000
 WORD_S = 0.1
@@ -164,13 +164,6 @@ class Services:
     render: grpc.aio.Channel
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @contextlib.asynccontextmanager
 async def scripted_services(*, without: frozenset[str] = frozenset()) -> AsyncIterator[Services]:
     """Args: without: services by name that are not there: nobody listens at their port."""
@@ -184,7 +177,7 @@ async def scripted_services(*, without: frozenset[str] = frozenset()) -> AsyncIt
         ]
         for name, add, servicer in parts:
             if name in without:
-                ports[name] = _free_port()
+                ports[name] = free_ports(1)[0]
                 continue
             server = grpc.aio.server()
             add(servicer, server)
