@@ -28,7 +28,8 @@ class TurnRules:
         min_speech: voice before SPEECH_STARTED.
         min_silence: silence before the turn model is asked.
         max_silence: silence that ends the turn whatever the turn model says.
-        end_of_turn_threshold: the turn ends when the turn model is at least this sure, 0 to 1.
+        end_of_turn_threshold: the turn ends when the turn model is this sure after `min_silence`, 0 to 1; the longer
+            the silence grows, the less sure it has to be.
         eager_threshold: END_OF_TURN_LIKELY from here on, 0 to 1; 0 turns it off.
         min_barge_in: voice over the assistant's speech that makes it a BARGE_IN.
     """
@@ -124,12 +125,22 @@ class TurnDetector:
         if not self.in_turn or self.speaking or asked_at <= silence_began:
             return []
         self._last_answer = probability
-        if probability >= self.rules.end_of_turn_threshold:
+        if probability >= self._sure_enough(asked_at - silence_began):
             return self._end_turn(probability)
         if self.rules.eager_threshold and probability >= self.rules.eager_threshold and not self._likely:
             self._likely = True
             return [self._event(TurnEventKind.END_OF_TURN_LIKELY, probability)]
         return []
+
+    def _sure_enough(self, silence: int) -> float:
+        """The probability that ends the turn after a silence of so many samples.
+
+        It falls from the threshold at `min_silence` to 0 at `max_silence`, slowly at first: people who look for a word
+        do so for some hundred milliseconds, and hardly ever for as long as the longest silence.
+        """
+        growth = max(self.rules.max_silence - self.rules.min_silence, 1)
+        share = min(max(silence - self.rules.min_silence, 0) / growth, 1.0)
+        return self.rules.end_of_turn_threshold * (1 - share * share)
 
     def end_of_audio(self) -> list[TurnEvent]:
         """No sound will follow: end what is open."""

@@ -87,6 +87,14 @@ def test_a_long_silence_ends_the_turn_whatever_the_model_says() -> None:
     assert play(SPEECH + "." * 30, 0.0) == [*SENTENCE, ("END_OF_TURN", 40)]
 
 
+@pytest.mark.parametrize(
+    ("probability", "ends_at"), [(0.6, 25), (0.59, 28), (0.5, 34), (0.38, 37), (0.21, 40), (0.0, 40)]
+)
+def test_the_longer_the_silence_the_less_sure_the_model_has_to_be(probability: float, ends_at: int) -> None:
+    rules = replace(RULES, eager_threshold=0.0)
+    assert play(SPEECH + "." * 30, probability, rules=rules) == [*SENTENCE, ("END_OF_TURN", ends_at)]
+
+
 def test_a_pause_in_mid_sentence_does_not_end_the_turn() -> None:
     events = play(SPEECH + "." * 15 + SPEECH + "." * 30, {25: 0.05, 28: 0.05, 31: 0.05, 34: 0.05, 60: 0.9})
     assert events == [
