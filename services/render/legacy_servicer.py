@@ -1,0 +1,111 @@
+"""The older stack's routes on port 8081: a portrait in, a picture of it with an expression out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from typing import Any
+
+from avatar.render.v1 import legacy_pb2, legacy_pb2_grpc, render_pb2
+from google.api.httpbody_pb2 import HttpBody
+from pydantic import BaseModel, Field
+
+from services.common.legacy_http import (
+    FormFile,
+    HttpError,
+    HttpReply,
+    answer,
+    form_of,
+    health_reply,
+    json_reply,
+)
+from services.render.engine import FRAME_EDGE, FaceState, PreparedAvatar
+from services.render.expressions import ExpressionKind, expression_pose, expression_weights
+from services.render.servicer import RenderServicer
+from services.render.stage import Stage
+from services.render.video import jpeg_of
+
+# The older stack's four, in its order.
+EXPRESSIONS = {
+    "neutral": "The face at rest.",
+    "happy": "A smile, with the cheeks raised and the eyes narrowed.",
+    "sad": "The corners of the mouth down, the inner brows up.",
+    "surprised": "Brows up, eyes wide, the mouth a little open.",
+}
+# Twice the usual strength; every shape has reached its end by then.
+MAX_INTENSITY = 2.0
+JPEG_QUALITY = 90
+# Clients of the older stack send the same portrait for each frame, ten times a second. About 5 MB each.
+_MAX_PREPARED = 4
+
+
+class _PortraitForm(BaseModel):
+    source_image: FormFile
+    expression: str = "neutral"
+    intensity: float = Field(default=1.0, allow_inf_nan=False)
+
+
+class _VideoForm(BaseModel):
+    character_image: FormFile
+    audio: FormFile | None = None
+
+
+class LegacyRenderServicer(legacy_pb2_grpc.LegacyRenderServiceServicer):
+    """Draws on the stage that every call shares; portraits are kept in memory only, the last few of them."""
+
+    def __init__(self, renderer: RenderServicer, stage: Stage) -> None:
+        self._renderer = renderer
+        self._stage = stage
+        self._prepared: OrderedDict[bytes, PreparedAvatar] = OrderedDict()
+
+    async def GetServiceHealth(self, request: legacy_pb2.GetServiceHealthRequest, context: Any) -> HttpBody:
+        return await answer(context, "GetServiceHealth", self._health(context))
+
+    async def GetExpressions(self, request: legacy_pb2.GetExpressionsRequest, context: Any) -> HttpBody:
+        return await answer(context, "GetExpressions", self._expressions())
+
+    async def RenderPortrait(self, request: legacy_pb2.RenderPortraitRequest, context: Any) -> HttpBody:
+        return await answer(context, "RenderPortrait", self._portrait(request.form))
+
+    async def RenderVideo(self, request: legacy_pb2.RenderVideoRequest, context: Any) -> HttpBody:
+        return await answer(context, "RenderVideo", self._video(request.form))
+
+    async def _health(self, context: Any) -> HttpReply:
+        return health_reply(await self._renderer.GetHealth(render_pb2.GetHealthRequest(), context))
+
+    async def _expressions(self) -> HttpReply:
+        return json_reply({"expressions": list(EXPRESSIONS), "description": EXPRESSIONS})
+
+    async def _portrait(self, body: HttpBody) -> HttpReply:
+        form = await form_of(_PortraitForm, body)
+        if form.expression not in EXPRESSIONS:
+            raise HttpError(400, f"Invalid expression {form.expression[:40]!r}. Available: {', '.join(EXPRESSIONS)}")
+        kind = ExpressionKind[form.expression.upper()]
+        intensity = min(max(form.intensity, 0.0), MAX_INTENSITY)
+        weights = expression_weights(kind, intensity).clip(0.0, 1.0)
+        state = FaceState(weights, expression_pose(kind, intensity))
+        prepared = await self._prepare(form.source_image.content)
+        jpeg = await self._stage.drawing.run(
+            lambda: jpeg_of(self._stage.engine.draw(prepared, state, FRAME_EDGE), JPEG_QUALITY)
+        )
+        return HttpReply(jpeg, "image/jpeg")
+
+    async def _prepare(self, file: bytes) -> PreparedAvatar:
+        """A portrait, ready to be drawn. Raises: InvalidRequestError if it is no picture of a face."""
+        key = hashlib.sha256(file).digest()
+        if key not in self._prepared:
+            self._prepared[key] = await self._stage.looking.run(
+                lambda: self._stage.engine.prepare(self._stage.store.portrait_of(file))
+            )
+            while len(self._prepared) > _MAX_PREPARED:
+                self._prepared.popitem(last=False)
+        self._prepared.move_to_end(key)
+        return self._prepared[key]
+
+    async def _video(self, body: HttpBody) -> HttpReply:
+        await form_of(_VideoForm, body)
+        raise HttpError(
+            501,
+            "videos are not made by this route. Pictures are, by /api/render; a talking video by the command "
+            "`avatar talk`; frames as they are made by the gRPC method avatar.render.v1.RenderService/StreamingRender",
+        )
