@@ -1,20 +1,21 @@
 /**
- * One conversation as a person sees it: it outlives a lost connection by opening a new session, because a session of
- * the server ends with its socket.
+ * One conversation as a person sees it. Where sound and picture break and the socket stands, it connects them anew
+ * within the session; where the socket is lost it opens a new session, because a session of the server ends with it.
  */
 
 import { Peer } from "./peer.js";
 import { sessionUrl, Signaling } from "./signaling.js";
-import { WORDS } from "./words.js";
+import { mediaWords, WORDS } from "./words.js";
 
 /** @typedef {import("./signaling.js").SessionOptions} SessionOptions */
 /** @typedef {import("./types.js").ServerMessage} ServerMessage */
 /** @typedef {import("./types.js").ConversationEvent} ConversationEvent */
 
 /**
- * connecting, live, waiting (lost; the next attempt comes in `delayS`), over (with a sentence that says why).
+ * connecting, live, waiting (lost, with a sentence if it is known why; the next attempt comes in `delayS`), over (with
+ * a sentence that says why).
  * @typedef {{name: "connecting", attempt: number} | {name: "live", attempt: number} |
- *   {name: "waiting", attempt: number, delayS: number} |
+ *   {name: "waiting", attempt: number, delayS: number, words: string} |
  *   {name: "over", words: string, failed: boolean}} Phase
  *
  * onAvatar tells which face is shown: a new one, or the old one where another was refused.
@@ -25,8 +26,12 @@ import { WORDS } from "./words.js";
  */
 
 const MAX_ATTEMPTS = 12;
-/** From the socket's opening to sound and picture; more than a slow TURN server needs. */
+/** For the socket to open, and then for sound and picture; more than a slow TURN server needs. */
 const CONNECT_MS = 20_000;
+/** A connection that is silent this long is made anew; shorter gaps heal by themselves. */
+const GAP_MS = 4_000;
+/** How often sound and picture are connected anew before the session is given up. */
+const MAX_MENDS = 3;
 
 export class Conversation {
   /**
@@ -42,6 +47,10 @@ export class Conversation {
     this.signaling = undefined;
     /** @type {Peer | undefined} */
     this.peer = undefined;
+    /** What broke; its last picture is shown until the new peer connects. @type {Peer | undefined} */
+    this._broken = undefined;
+    this._mends = 0;
+    this._isFull = false;
     this._microphone = microphone;
     this._handlers = handlers;
     this._attempt = 0;
@@ -57,15 +66,17 @@ export class Conversation {
   start() {
     this._drop();
     this._error = "";
+    this._isFull = false;
+    this._mends = 0;
     this._enter({ name: "connecting", attempt: this._attempt });
     const signaling = new Signaling(sessionUrl(this.options), {
-      onMessage: (message) => void this._message(message).catch((error) => this._broken(message, error)),
+      onMessage: (message) => void this._message(message).catch((error) => this._unread(message, error)),
       onClose: () => this._lost(),
     });
     this.signaling = signaling;
+    this._within(CONNECT_MS, () => this._lost());
     signaling.socket.addEventListener("open", () => {
-      if (this.signaling !== signaling) return;
-      this._timer = window.setTimeout(() => this._lost(WORDS.noMedia), CONNECT_MS);
+      if (this.signaling === signaling) this._within(CONNECT_MS, () => this._lost(this._why()));
     });
   }
 
@@ -136,7 +147,8 @@ export class Conversation {
         this.options.avatar = message.data.avatar;
         return this._handlers.onAvatar(message.data.avatar, true);
       case "error":
-        this._error = /server full/i.test(message.error) ? WORDS.full : message.error;
+        this._isFull = /server full/i.test(message.error);
+        this._error = this._isFull ? WORDS.full : message.error;
         if (this.peer) this._handlers.onNotice(this._error, "server");
         // The error may be about something else, but then the switch is still to come and is told when it does.
         if (this._wanted) this._handlers.onAvatar(this.options.avatar ?? "", false);
@@ -144,7 +156,8 @@ export class Conversation {
         return;
       case "event":
         this._handlers.onEvent(message.data);
-        if (message.data.ended) this.end(message.data.ended.reason || WORDS.ended);
+        if (message.data.ended?.connection_lost) this._lost();
+        else if (message.data.ended) this.end(message.data.ended.reason || WORDS.ended);
     }
   }
 
@@ -156,6 +169,11 @@ export class Conversation {
       send: (type, data) => this._send(type, data),
       onState: (state) => this.peer === peer && this._connection(state),
     });
+    if (this.peer) {
+      this._broken?.close();
+      this._broken = this.peer;
+      this._within(CONNECT_MS, () => this._mend(this._why()));
+    }
     this.peer = peer;
     await peer.offer();
   }
@@ -164,18 +182,44 @@ export class Conversation {
   _connection(state) {
     if (state === "connected") {
       window.clearTimeout(this._timer);
-      if (this.phase.name === "connecting") {
-        this._handlers.onStream(/** @type {Peer} */ (this.peer).stream);
-        this._enter({ name: "live", attempt: this._attempt });
-      }
+      if (this.phase.name === "connecting" || this._broken) this._handlers.onStream(/** @type {Peer} */ (this.peer).stream);
+      if (this.phase.name === "connecting") this._enter({ name: "live", attempt: this._attempt });
+      this._broken?.close();
+      this._broken = undefined;
       this._handlers.onNotice("", "unstable");
-      this._attempt = 0;
+      this._attempt = this._mends = 0;
       this._everLive = true;
-    } else if (state === "disconnected") {
+    } else if (state === "disconnected" && this.phase.name === "live" && !this._broken) {
       this._handlers.onNotice(WORDS.unstable, "unstable");
+      this._within(GAP_MS, () => this._mend());
     } else if (state === "failed") {
-      this._lost(this.phase.name === "live" ? "" : WORDS.noMedia);
+      if (this.phase.name === "live") this._mend(this._broken ? this._why() : "");
+      else this._lost(this._why());
     }
+  }
+
+  /**
+   * Connects sound and picture anew in the running session. It begins with a fresh config, because the credentials of
+   * TURN servers last a while only.
+   * @param {string} [words]  Why the last attempt failed, if there was one.
+   */
+  _mend(words = "") {
+    this._mends += 1;
+    if (this._mends > MAX_MENDS || !this._send("config")) return this._lost(words);
+    this._handlers.onNotice(words || WORDS.mending, "unstable");
+    // Nothing answers: the socket is dead as well, and nobody has noticed yet.
+    this._within(CONNECT_MS, () => this._lost());
+  }
+
+  /** Why there is no sound and no picture, as far as this browser knows. */
+  _why() {
+    return this.peer ? mediaWords(this.peer.relay()) : "";
+  }
+
+  /** @param {number} ms @param {() => void} act  Instead of whatever was waited for before. */
+  _within(ms, act) {
+    window.clearTimeout(this._timer);
+    this._timer = window.setTimeout(act, ms);
   }
 
   /**
@@ -183,7 +227,7 @@ export class Conversation {
    * @param {ServerMessage} message
    * @param {unknown} error
    */
-  _broken(message, error) {
+  _unread(message, error) {
     console.error(`could not follow "${message.type}":`, error);
     if (message.type === "config" || message.type === "answer") this._lost();
   }
@@ -192,23 +236,25 @@ export class Conversation {
   _lost(words = "") {
     if (this.phase.name === "over") return;
     const refused = this._error && !this.peer ? this._error : "";
-    if (refused) return this.end(refused, true);
+    // Others may have taken the places meanwhile; one of them will be free again.
+    if (refused && !(this._isFull && this._everLive)) return this.end(refused, true);
     if (!this._everLive) return this.end(words || WORDS.unreachable, true);
     this._drop();
     this._attempt += 1;
     if (this._attempt > MAX_ATTEMPTS) return this.end(WORDS.gaveUp, true);
     // Doubling, at most 15 s, and spread so that many pages do not come back in the same moment.
     const delayS = Math.min(15, 2 ** (this._attempt - 1)) * (0.8 + 0.4 * Math.random());
-    this._enter({ name: "waiting", attempt: this._attempt, delayS });
-    this._timer = window.setTimeout(() => this.start(), delayS * 1000);
+    this._enter({ name: "waiting", attempt: this._attempt, delayS, words: words || refused });
+    this._within(delayS * 1000, () => this.start());
   }
 
   _drop() {
     window.clearTimeout(this._timer);
     this.signaling?.close();
     this.peer?.close();
+    this._broken?.close();
     this.signaling = undefined;
-    this.peer = undefined;
+    this.peer = this._broken = undefined;
   }
 
   /** @param {Phase} phase */

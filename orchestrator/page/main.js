@@ -191,7 +191,8 @@ function onPhase(phase) {
       showInput();
       break;
     case "waiting": {
-      const words = navigator.onLine ? retryWords(phase.attempt, phase.delayS) : WORDS.offline;
+      const retry = navigator.onLine ? retryWords(phase.attempt, phase.delayS) : WORDS.offline;
+      const words = phase.words ? `${phase.words} ${retry}` : retry;
       stage.lost = true;
       stage.veil(WORDS.lost, words, WORDS.retryNow, () => conversation?.retry(), true);
       announce(`${WORDS.lost}. ${words}`);

@@ -14,6 +14,9 @@ export class Peer {
     /** Sound and picture in one stream, so that the browser keeps them together. */
     this.stream = new MediaStream();
     this._send = handlers.send;
+    this._turnUrls = (config.iceServers ?? []).flatMap(({ urls }) => urls).filter((url) => /^turns?:/.test(url));
+    /** TURN servers that gave an address, and those that refused to. @type {{used: string[], refused: string[]}} */
+    this._relays = { used: [], refused: [] };
     /** @type {RTCIceCandidateInit[] | undefined} */
     this._early = [];
     if (voice) this.pc.addTransceiver(voice, { direction: "sendrecv", streams: [new MediaStream([voice])] });
@@ -22,8 +25,26 @@ export class Peer {
     this.pc.addEventListener("track", (event) => this.stream.addTrack(event.track));
     this.pc.addEventListener("connectionstatechange", () => handlers.onState(this.pc.connectionState));
     this.pc.addEventListener("icecandidate", ({ candidate }) => {
+      // The type checker's library lags behind the standard.
+      const { url = this._turnUrls[0] } = /** @type {{url?: string}} */ (candidate ?? {});
+      if (candidate?.type === "relay") this._relays.used.push(url);
       if (candidate?.candidate) this._trickle(candidate.toJSON());
     });
+    this.pc.addEventListener("icecandidateerror", ({ url, errorCode }) => {
+      // From 300 to 699 it is the server's own answer (RFC 8489); 701 is the browser's word for none.
+      if (/^turns?:/.test(url) && errorCode < 700) this._relays.refused.push(url);
+    });
+  }
+
+  /**
+   * What the TURN servers did, for words about a failure.
+   * @returns {{outcome: "none" | "used" | "refused" | "silent", url: string}}  The best of what any of them did.
+   */
+  relay() {
+    const { used, refused } = this._relays;
+    if (used.length) return { outcome: "used", url: used[0] };
+    if (refused.length) return { outcome: "refused", url: refused[0] };
+    return this._turnUrls.length ? { outcome: "silent", url: this._turnUrls[0] } : { outcome: "none", url: "" };
   }
 
   /** Makes the offer and sends it, then the candidates that came meanwhile. */

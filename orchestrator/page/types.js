@@ -3,7 +3,7 @@
  * their default, so almost every field may be missing.
  *
  * @typedef {{name: string, display_name?: string, width?: number, height?: number, landmarks?: Point[],
- *   detection_score?: number, warnings?: string[]}} Avatar
+ *   detection_score?: number, warnings?: string[], doubts?: string[]}} Avatar
  * @typedef {{x?: number, y?: number}} Point  In pixels of the portrait as it was sent.
  * @typedef {{name: string, display_name?: string, language_codes?: string[]}} Voice
  *
@@ -18,7 +18,7 @@
  *   video_sent_duration?: string}} TurnReport  Durations as "1.250s", each from the end of the person's speech.
  * @typedef {{event_offset?: string, caption?: Caption, turn_changed?: {state?: TurnState},
  *   utterance_started?: {utterance_id?: string, text?: string}, utterance_ended?: UtteranceEnded,
- *   service_changed?: ServiceChanged, turn_report?: TurnReport, ended?: {reason?: string}}} ConversationEvent
+ *   service_changed?: ServiceChanged, turn_report?: TurnReport, ended?: {reason?: string, connection_lost?: boolean}}} ConversationEvent
  *
  * @typedef {{iceServers?: RTCIceServer[], videoCodec?: string, audioCodec?: string, conversation?: string}} Config
  * @typedef {{type: "config", data: Config} | {type: "answer", data: RTCSessionDescriptionInit} |

@@ -7,8 +7,7 @@ export const WORDS = {
   retryNow: "Try now",
   gaveUp: "The connection could not be made again. Please look at your network and start anew.",
   unstable: "The connection is weak: sound and picture may stop for a moment.",
-  noMedia:
-    "The server answers, but sound and picture do not get through. A firewall may block UDP between this browser and the server.",
+  mending: "Sound and picture stopped. Connecting them anew.",
   unreachable: "The server does not answer. Please check that it runs, then try again.",
   full: "The server is full: every place is taken just now. Please try again in a minute.",
   ended: "The conversation is over.",
@@ -96,6 +95,25 @@ export function httpWords(status) {
       return "This part of the server is still starting or is away. Please try again in a moment.";
     default:
       return `The server could not do this (HTTP ${status}).`;
+  }
+}
+
+/**
+ * Why sound and picture do not get through although the server answers, and what to do.
+ * @param {{outcome: "none" | "used" | "refused" | "silent", url: string}} relay  What the TURN servers did.
+ */
+export function mediaWords({ outcome, url }) {
+  const trouble = "The server answers, but sound and picture do not get through.";
+  const open = "open the server's UDP ports (udp_port_min to udp_port_max) in its firewall";
+  switch (outcome) {
+    case "none":
+      return `${trouble} Something on the way blocks UDP: ${open}, or set a TURN server (turn_urls).`;
+    case "used":
+      return `${trouble} The TURN server ${url} cannot reach the server either: ${open}.`;
+    case "refused":
+      return `${trouble} The TURN server ${url} refused this conversation: turn_secret must be its static-auth-secret, and both clocks must agree.`;
+    case "silent":
+      return `${trouble} The TURN server ${url} does not answer this browser: is it running, and are its ports open?`;
   }
 }
 

@@ -105,8 +105,17 @@ class VoiceTrack(Paced):
 class Session:
     """One conversation: what the page sent, and what the test sends it."""
 
-    def __init__(self, socket: web.WebSocketResponse, query: dict[str, str], face_bgr: NDArray[np.uint8]) -> None:
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        query: dict[str, str],
+        face_bgr: NDArray[np.uint8],
+        ice_servers: list[dict[str, Any]],
+    ) -> None:
         self.query = query
+        self.ice_servers = ice_servers
+        # Whether the answers name no address of ours.
+        self.is_unreachable = False
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.voice = VoiceTrack()
         self.silent_frames = 0
@@ -120,19 +129,24 @@ class Session:
         self.ended = asyncio.Event()
 
     async def serve(self) -> None:
-        self.pc.on("track", self._hear)
-        self.pc.on("connectionstatechange", self._connection)
+        self._follow()
         try:
             async for message in self._socket:
                 if message.type is WSMsgType.TEXT:
                     await self._receive(json.loads(message.data))
         finally:
-            if self._hearing:
-                self._hearing.cancel()
-                with suppress(asyncio.CancelledError):
-                    await self._hearing
+            await self._stop_hearing()
             await self.pc.close()
             self.ended.set()
+
+    def _follow(self) -> None:
+        self.pc.on("track", self._hear)
+        self.pc.on("connectionstatechange", self._connection)
+
+    async def configure(self) -> None:
+        config = {"iceServers": self.ice_servers, "videoCodec": "VP8", "audioCodec": "opus"}
+        config["conversation"] = "conversations/test"
+        await self.send("config", config, peerId="6f4c7b1e-0000-4000-8000-000000000001")
 
     async def hears(self, condition: Callable[[], bool]) -> None:
         """Waits until what came from the microphone is as the condition asks."""
@@ -175,20 +189,43 @@ class Session:
     async def lose(self) -> None:
         await self._socket.close(code=1011)
 
+    async def lose_media(self) -> None:
+        """As if every packet were lost from now on; the socket stands."""
+        self.connected.clear()
+        await self._stop_hearing()
+        for transport in {sender.transport.transport for sender in self.pc.getSenders()}:
+            await transport.stop()
+
     def _queue(self, kind: str) -> asyncio.Queue[Any]:
         return self._inbox.setdefault(kind, asyncio.Queue(maxsize=1_000))
 
     async def _receive(self, message: dict[str, Any]) -> None:
+        if message["type"] == "config":
+            await self.configure()
         if message["type"] == "offer":
             await self._answer(message["data"])
         self._queue(message["type"]).put_nowait(message.get("data"))
 
+    async def _stop_hearing(self) -> None:
+        if self._hearing:
+            self._hearing.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._hearing
+
     async def _answer(self, offer: dict[str, str]) -> None:
+        if self.pc.remoteDescription:
+            await self._stop_hearing()
+            await self.pc.close()
+            self.pc, self.voice = RTCPeerConnection(RTCConfiguration(iceServers=[])), VoiceTrack()
+            self._follow()
         await self.pc.setRemoteDescription(RTCSessionDescription(offer["sdp"], offer["type"]))
         self.pc.addTrack(self.voice)
         self.pc.addTrack(FaceTrack(self._face))
         await self.pc.setLocalDescription(await self.pc.createAnswer())
-        await self.send("answer", {"type": "answer", "sdp": self.pc.localDescription.sdp})
+        sdp = self.pc.localDescription.sdp
+        if self.is_unreachable:
+            sdp = "".join(line for line in sdp.splitlines(keepends=True) if not line.startswith("a=candidate:"))
+        await self.send("answer", {"type": "answer", "sdp": sdp})
 
     def _connection(self) -> None:
         if self.pc.connectionState == "connected":
@@ -222,8 +259,12 @@ class FakeOrchestrator:
         self.landmarks = landmarks_in
         self.warnings = ["the head is turned by about 20 degrees; a face to the front looks better"]
         self.refuse_avatar = ""
+        # Why a face may not be a person's; it is then made only when it is confirmed.
+        self.doubts: list[str] = []
         self.refuse_session = ""
         self.is_full = False
+        self.is_unreachable = False
+        self.ice_servers: list[dict[str, Any]] = []
         self.voices_missing = False
         self._sessions: asyncio.Queue[Session] = asyncio.Queue(maxsize=100)
 
@@ -286,17 +327,18 @@ class FakeOrchestrator:
         body = await request.json()
         if self.refuse_avatar:
             return web.json_response({"code": 3, "message": self.refuse_avatar, "details": []}, status=400)
-        self.created.append(body)
+        is_look = request.query.get("validate_only") == "true"
+        if self.doubts and not is_look and request.query.get("confirm_doubtful_face") != "true":
+            detail = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "CONFIRMATION_NEEDED"}
+            return web.json_response({"code": 9, "message": "look at it", "details": [detail]}, status=400)
         height, width = _size(body["portrait"])
-        name = f"avatars/{request.query.get('avatar_id') or f'made-{len(self.created)}'}"
-        self.avatars[name] = {
-            "name": name,
-            "display_name": body.get("display_name", ""),
-            "width": width,
-            "height": height,
-        }
+        made = {"display_name": body.get("display_name", ""), "width": width, "height": height}
+        made["name"] = f"avatars/{request.query.get('avatar_id') or f'made-{len(self.created) + 1}'}"
+        if not is_look:
+            self.created.append(body)
+            self.avatars[made["name"]] = made
         found = {"landmarks": self.landmarks(width, height), "detection_score": 0.93, "warnings": self.warnings}
-        return web.json_response({**self.avatars[name], **found})
+        return web.json_response({**made, **found, "doubts": self.doubts})
 
     async def _delete(self, request: web.Request) -> web.Response:
         if self.avatars.pop(f"avatars/{request.match_info['id']}", None) is None:
@@ -316,9 +358,9 @@ class FakeOrchestrator:
             await socket.send_json({"type": "error", "error": "Server full" if self.is_full else self.refuse_session})
             await socket.close()
             return socket
-        session = Session(socket, dict(request.query), self.face)
-        config = {"iceServers": [], "videoCodec": "VP8", "audioCodec": "opus", "conversation": "conversations/test"}
-        await session.send("config", config, peerId="6f4c7b1e-0000-4000-8000-000000000001")
+        session = Session(socket, dict(request.query), self.face, self.ice_servers)
+        session.is_unreachable = self.is_unreachable
+        await session.configure()
         await session.event(turn_changed={"state": "TURN_STATE_LISTENING"})
         self._sessions.put_nowait(session)
         await session.serve()
