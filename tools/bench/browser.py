@@ -136,18 +136,23 @@ def _decoded(jpeg: bytes) -> NDArray[np.uint8]:
 
 
 @contextlib.asynccontextmanager
-async def browsing(microphone: Path | None = None, *, scripted_microphone: bool = False) -> AsyncIterator[Browser]:
+async def browsing(
+    microphone: Path | None = None, *, scripted_microphone: bool = False, program: Path | None = None
+) -> AsyncIterator[Browser]:
     """A fresh Chromium.
 
     Args:
         microphone: a WAV file that the fake device plays once.
         scripted_microphone: speech comes by `capture.speak` instead.
+        program: starts Chromium; None takes the one on the path.
     """
     args = list(_ARGS)
     if microphone is not None:
         args.append(f"--use-file-for-fake-audio-capture={microphone}%noloop")
     async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=shutil.which("chromium"), headless=True, args=args)
+        chromium = await playwright.chromium.launch(
+            executable_path=program or shutil.which("chromium"), headless=True, args=args
+        )
         try:
             context = await chromium.new_context(
                 ignore_https_errors=True, bypass_csp=True, viewport={"width": 1000, "height": 800}
