@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from avatar.conversation.v1.conversation_pb2 import ConversationEvent
 
+from orchestrator import metrics
 from services.common.errors import AvatarError, InvalidRequestError, NotFoundError, NotReadyError, UnsupportedError
 from services.common.log import get_logger
 from services.common.status import only_member
@@ -37,7 +38,8 @@ class Availability:
     def went(self, error: AvatarError) -> None:
         """The service failed."""
         if self._available is not False:
-            log.warning("service_lost", service=self._service, reason=error.reason, error=str(error))
+            metrics.SERVICE_LOST.labels(self._service).inc()
+            log.warning("service_lost", service=self._service, reason=error.reason, pii_error=str(error))
             # A service that is not there has nothing to say to people; one that refuses has.
             reason = "" if isinstance(error, NotReadyError) else f" ({error})"
             self._say(available=False, message=self._without_it + reason)

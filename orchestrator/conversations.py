@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator
 
 import structlog
 
+from orchestrator import metrics
 from orchestrator.replies import replier_named
 from orchestrator.session import Channels, Session, SessionConfig
+from services.common import telemetry
 from services.common.errors import NotFoundError, OverloadedError
 
 
@@ -25,21 +27,34 @@ class Conversations:
         self._ended: OrderedDict[str, Session] = OrderedDict()
 
     @contextlib.asynccontextmanager
-    async def conversation(self, config: SessionConfig) -> AsyncIterator[Session]:
-        """A conversation that is remembered when the body ends. Raises: OverloadedError at the limit."""
+    async def conversation(self, config: SessionConfig, traceparent: str = "") -> AsyncIterator[Session]:
+        """A conversation that is remembered when the body ends.
+
+        Args: traceparent: of the caller, if it traces.
+        Raises: OverloadedError at the limit.
+        """
         if len(self._running) >= self._max_running:
+            metrics.CONVERSATIONS_REFUSED.inc()
             raise OverloadedError(
                 f"{self._max_running} conversations run already; try again when one has ended",
                 limit=f"max_streams={self._max_running}",
                 retry_after_s=10.0,
             )
+        span = self._channels.tracer.start("conversation", parent=traceparent)
+        # Every task of the conversation is begun below here.
+        before = telemetry.traceparent.set(span.traceparent or traceparent)
         session = Session(config, self._channels, replier_named(config.reply, config.language_code))
         self._running[session.name] = session
+        metrics.CONVERSATIONS.inc()
+        metrics.CONVERSATIONS_ACTIVE.inc()
         try:
             with structlog.contextvars.bound_contextvars(session_id=session.session_id):
                 yield session
         finally:
             del self._running[session.name]
+            metrics.CONVERSATIONS_ACTIVE.dec()
+            span.end(attributes={"session.id": session.session_id})
+            telemetry.traceparent.reset(before)
             self._ended[session.name] = session
             while len(self._ended) > self._kept:
                 self._ended.popitem(last=False)

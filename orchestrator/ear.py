@@ -8,6 +8,7 @@ from collections.abc import Callable
 import grpc
 from avatar.stt.v1.stt_pb2 import StreamingRecognizeResponse
 
+from orchestrator import metrics
 from orchestrator.availability import Availability, keep_serving
 from orchestrator.clients.stt import Listening, listening
 from orchestrator.media_clock import MediaClock
@@ -47,7 +48,7 @@ class Ear:
     def hear(self, pcm: bytes) -> None:
         """Take sound: LINEAR16 at 16 kHz."""
         if self._waiting.full():
-            self._waiting.get_nowait()
+            metrics.MICROPHONE_DROPPED_SECONDS.inc(len(self._waiting.get_nowait()) / 2 / RECOGNISER_RATE_HZ)
             self.dropped_chunks += 1
         self._waiting.put_nowait(pcm)
 

@@ -11,6 +11,7 @@ import grpc
 from avatar.media.v1.media_pb2 import VisemeTiming
 from avatar.render.v1 import render_pb2
 
+from orchestrator import metrics
 from orchestrator.availability import Availability, keep_serving
 from orchestrator.clients.render import Drawing, avatar_exists, drawing
 from orchestrator.media_clock import MediaClock
@@ -82,6 +83,7 @@ class Face:
             self._show(Picture(frame.data, stream.size, slot * slot_s, frame.utterance_id))
             following = max(slot + 1, math.ceil((self._clock.media_s - HOLD_S) / slot_s))
             self.skipped_slots += following - slot - 1
+            metrics.FRAMES_SKIPPED.inc(following - slot - 1)
             slot = following
 
     def may_show(self, picture: Picture) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator import metrics
 from orchestrator.media_clock import SAMPLE_RATE_HZ, TICK_SAMPLES
 
 # Gain while the person may be about to take the floor, and how long a change of gain takes.
@@ -137,6 +138,7 @@ class Playout:
             return self._end(End.COMPLETED)
         if current.buffered < TICK_SAMPLES and not current.complete and not current.cut:
             self.gap_ticks += 1
+            metrics.AUDIO_GAP_SECONDS.inc(TICK_SAMPLES / SAMPLE_RATE_HZ)
             return Tick(_SILENCE, None)
         started = current.played == 0
         samples = self._take(current)

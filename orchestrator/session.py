@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import assert_never
 
@@ -13,11 +14,13 @@ import grpc
 from avatar.conversation.v1 import conversation_pb2 as pb
 from avatar.stt.v1.stt_pb2 import RecognitionResult, StreamingRecognizeResponse, TurnEvent
 
+from orchestrator import metrics
 from orchestrator.availability import Availability
 from orchestrator.clients.tts import Voice
 from orchestrator.ear import Ear, event_offset_s
 from orchestrator.events import Events
 from orchestrator.face import Face, expression_kind
+from orchestrator.ice import Ice
 from orchestrator.media_clock import MediaClock
 from orchestrator.peer import Peer
 from orchestrator.playout import Playout
@@ -43,7 +46,9 @@ from orchestrator.turn import (
     Typed,
 )
 from orchestrator.turn_report import TurnReport
+from orchestrator.turn_trace import TurnTrace
 from orchestrator.voice import Speaker, Utterance
+from services.common import telemetry
 from services.common.errors import InvalidRequestError, OverloadedError, ProtocolError
 from services.common.log import get_logger
 from services.common.timing import duration_of_s
@@ -73,15 +78,17 @@ class SessionConfig:
     preset: str
     # A conversation to which no media connects for this long is ended.
     idle_timeout_s: float = 300.0
+    ice: Ice = field(default_factory=Ice)
 
 
 @dataclass(frozen=True, slots=True)
 class Channels:
-    """Ways to the services, shared by every conversation."""
+    """Ways to the services and to the collector of traces, shared by every conversation."""
 
     stt: grpc.aio.Channel
     tts: grpc.aio.Channel
     render: grpc.aio.Channel
+    tracer: telemetry.Tracer = field(default_factory=telemetry.Untraced)
 
 
 class Session:
@@ -95,8 +102,10 @@ class Session:
         self.transcript: list[pb.TranscriptItem] = []
         self._created = datetime.now(UTC)
         self._ended: datetime | None = None
-        self._end_reason = "The connection to the browser was lost."
+        self._end_reason = ""
         self._replier = replier
+        self._tracer = channels.tracer
+        self._traceparent = telemetry.traceparent.get()
         self._clock = MediaClock()
         self._playout = Playout()
         self._turn = TurnMachine()
@@ -136,6 +145,8 @@ class Session:
             self._ear.hear,
             preset=config.preset,
             frame_rate_hz=config.frame_rate_hz,
+            ice=config.ice,
+            name=self.session_id,
         )
         self.peer.face.may_show = self._face.may_show
         self.peer.face.on_sent = self._picture_sent
@@ -145,6 +156,8 @@ class Session:
         self._speech_start_s: float | None = None
         self._speech_end_s = 0.0
         self._final_s: float | None = None
+        # What is said after the first answer to a turn is no answer to it any more.
+        self._awaits_answer = False
         self._captioned = ""
         self._seen_utterances: dict[str, None] = {}
 
@@ -163,7 +176,10 @@ class Session:
         finally:
             self._speaker.stop()
             self._ended = datetime.now(UTC)
-            self._publish(pb.ConversationEvent(ended=pb.ConversationEvent.Ended(reason=self._end_reason)))
+            is_lost = not self._end_reason
+            reason = self._end_reason or "The connection to the browser was lost."
+            ended = pb.ConversationEvent.Ended(reason=reason, connection_lost=is_lost)
+            self._publish(pb.ConversationEvent(ended=ended))
             await self.peer.close()
             log.info(
                 "session_ended",
@@ -207,6 +223,7 @@ class Session:
         """The person typed a turn. Raises: InvalidRequestError if it is empty or too long."""
         text = _checked(text)
         self._speech_end_s, self._final_s = self._clock.media_s, None
+        self._awaits_answer = True
         self._add_user_turn(text)
         self._apply(Typed(text))
 
@@ -292,12 +309,19 @@ class Session:
                 assert_never(action)
 
     def _report(self) -> TurnReport:
-        report = TurnReport(self._speech_end_s)
+        report = TurnReport(self._speech_end_s, self._trace())
         if self._speech_end_s:
             report.note("end_of_turn", self._clock.media_s)
             if self._final_s is not None:
                 report.note("transcript", self._final_s)
         return report
+
+    def _trace(self) -> TurnTrace | None:
+        if not self._awaits_answer:
+            return None
+        self._awaits_answer = False
+        began_ns = time.time_ns() - round((self._clock.media_s - self._speech_end_s) * 1e9)
+        return TurnTrace(self._tracer, self.session_id, self._traceparent, began_ns)
 
     # --- what is heard of the person ----------------------------------------------------------------------------
 
@@ -336,6 +360,7 @@ class Session:
                     self._add_user_turn(text)
                 self._finals = []
                 self._speech_start_s = None
+                self._awaits_answer = True
                 self._turn_id = uuid.uuid4().hex
                 self._apply(EndOfTurn(text))
 
@@ -393,8 +418,9 @@ class Session:
             heard_duration=duration_of_s(heard_s),
         )
         self._publish(pb.ConversationEvent(utterance_ended=ended))
-        if utterance.begun:
-            self._report_turn(utterance)
+        self._report_turn(utterance)
+        end = "cut" if utterance.stopped else "completed" if utterance.begun else "unspoken"
+        metrics.UTTERANCES.labels(end).inc()
         self._ear.set_assistant_speaking(speaking=False)
         # Whoever stopped an answer said what comes next.
         if not utterance.stopped and not self._speaker.waiting:
@@ -415,7 +441,10 @@ class Session:
     def _report_turn(self, utterance: Utterance) -> None:
         """Tell the turn's times once: when sound and picture are on their way, or at its end."""
         report, utterance.report = utterance.report, None
-        if report is not None:
+        if report is None:
+            return
+        report.close(utterance.utterance_id, stopped=utterance.stopped)
+        if utterance.begun:
             self._publish(pb.ConversationEvent(turn_report=report.message(utterance.utterance_id)))
 
     def _caption(self, speaker: pb.Speaker.ValueType, utterance_id: str, text: str, *, is_final: bool) -> None:

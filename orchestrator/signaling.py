@@ -1,8 +1,8 @@
 """Signalling over WebSocket, one conversation per socket.
 
 Text frames of JSON with a `type`. The types of the older stack keep their names and fields (config, offer, answer,
-ice-candidate, error, ping, pong). A page also sends text, interrupt, avatar and expression, and receives event (a
-ConversationEvent as JSON) and avatar.
+ice-candidate, error, ping, pong). A page also sends text, interrupt, avatar and expression, and config, which asks for
+a fresh one before it offers anew; it receives event (a ConversationEvent as JSON) and avatar.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from google.protobuf.json_format import MessageToDict
 
 from orchestrator.conversations import Conversations
 from orchestrator.session import Session, SessionConfig
+from services.common import telemetry
 from services.common.errors import AvatarError, InvalidRequestError, OverloadedError
 from services.common.log import get_logger
 
@@ -53,7 +55,7 @@ class Signaling:
         await socket.prepare(request)
         self._sockets.add(socket)
         try:
-            async with self._conversations.conversation(self._configure(request.query)) as session:
+            async with self._conversations.conversation(self._configure(request.query), _trace(request)) as session:
                 await self._converse(socket, session, legacy=legacy)
         except OverloadedError as full:
             log.warning("server_full", error=str(full))
@@ -74,10 +76,7 @@ class Signaling:
         await asyncio.gather(*(socket.close(code=1001, message=b"the server stops") for socket in self._sockets))
 
     async def _converse(self, socket: web.WebSocketResponse, session: Session, *, legacy: bool) -> None:
-        data = {"iceServers": [], "videoCodec": "H264", "audioCodec": "opus"}
-        if not legacy:
-            data["conversation"] = session.name
-        await _send(socket, {"type": "config", "peerId": session.session_id, "data": data})
+        await self._send_config(socket, session, legacy=legacy)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._run(socket, session, legacy=legacy))
             pinging = tasks.create_task(self._ping(socket))
@@ -88,12 +87,20 @@ class Signaling:
             # Not cancelled: a task that is cancelled before its first step would never clean up.
             session.end("The conversation was closed.")
 
+    async def _send_config(self, socket: web.WebSocketResponse, session: Session, *, legacy: bool) -> None:
+        ice_servers = session.config.ice.servers(session.session_id)
+        data: dict[str, Any] = {"iceServers": ice_servers, "videoCodec": "H264", "audioCodec": "opus"}
+        if not legacy:
+            data["conversation"] = session.name
+        await _send(socket, {"type": "config", "peerId": _peer_id(session, legacy=legacy), "data": data})
+
     async def _listen(self, socket: web.WebSocketResponse, session: Session, *, legacy: bool) -> None:
         async for message in socket:
             if message.type is not WSMsgType.TEXT:
                 continue
             try:
-                await self._act(socket, session, _parsed(message.data), legacy=legacy)
+                parsed = _parsed(message.data)
+                await self._act(socket, session, _unwrapped(parsed) if legacy else parsed, legacy=legacy)
             except AvatarError as error:
                 await _send(socket, {"type": "error", "error": str(error)})
 
@@ -105,10 +112,13 @@ class Signaling:
             case "offer":
                 sdp = await session.peer.answer(_field(data, "sdp", str))
                 answer = {"type": "answer", "sdp": sdp}
-                await _send(socket, {"type": "answer", "peerId": session.session_id, "data": answer})
+                await _send(socket, {"type": "answer", "peerId": _peer_id(session, legacy=legacy), "data": answer})
             case "ice-candidate":
                 if isinstance(data, dict):
                     await session.peer.add_candidate(data)
+            case "config" if not legacy:
+                # Before a new offer: the TURN credentials of the first config may have expired.
+                await self._send_config(socket, session, legacy=legacy)
             case "text" if not legacy:
                 session.type(_field(data, "text", str))
             case "interrupt" if not legacy:
@@ -143,6 +153,12 @@ class Signaling:
         await socket.close()
 
 
+def _trace(request: web.Request) -> str:
+    """The span that a program calls from; empty for none."""
+    given = request.headers.get(telemetry.TRACEPARENT_KEY, "")
+    return given if telemetry.is_traceparent(given) else ""
+
+
 async def _send(socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
     """Send, unless the client has gone: then the reading ends, and the conversation with it."""
     with contextlib.suppress(ConnectionError):
@@ -160,6 +176,26 @@ def _parsed(text: str) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise InvalidRequestError("Invalid message format")
     return message
+
+
+def _unwrapped(message: dict[str, Any]) -> dict[str, Any]:
+    """A message of an older client as what it is: some send every signal of their library (simple-peer) as an offer.
+
+    What such a signal asks of the side that answers, `renegotiate` and the like, is for the side that offers.
+    """
+    signal = message.get("data")
+    if message.get("type") != "offer" or not isinstance(signal, dict):
+        return message
+    if signal.get("type", "offer") == "offer":
+        return message
+    if signal["type"] == "candidate":
+        return {"type": "ice-candidate", "data": signal.get("candidate")}
+    return {"type": signal["type"]}
+
+
+def _peer_id(session: Session, *, legacy: bool) -> str:
+    """The conversation's id; in the older stack's spelling for its clients."""
+    return str(uuid.UUID(session.session_id)) if legacy else session.session_id
 
 
 def _field(data: Any, name: str, kind: Any) -> Any:

@@ -11,6 +11,7 @@ import av
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
+from orchestrator import metrics
 from orchestrator.audio_encoder import AudioEncoder
 from orchestrator.media_clock import TICK_S, MediaClock
 from orchestrator.playout import Tick
@@ -47,6 +48,7 @@ class SpeechTrack(MediaStreamTrack):
         if late > _MAX_LATE_TICKS:
             self._tick += late
             self.skipped_ticks += late
+            metrics.AUDIO_SKIPPED_SECONDS.inc(late * TICK_S)
         await self._clock.sleep_until(self._tick * TICK_S)
         return self._encoder.encode(self._pull(self._tick).samples, self._tick)
 
@@ -87,7 +89,9 @@ class FaceTrack(MediaStreamTrack):
 
     def offer(self, picture: Picture) -> None:
         """Show a picture when it is due."""
-        self.replaced += self._next is not None
+        if self._next is not None:
+            self.replaced += 1
+            metrics.FRAMES_DROPPED.inc()
         self._next = picture
         self._offered.set()
 
@@ -100,9 +104,11 @@ class FaceTrack(MediaStreamTrack):
                 continue
             await self._clock.sleep_until(picture.media_s + HOLD_S)
             if not self.may_show(picture):
+                metrics.FRAMES_DROPPED.inc()
                 continue
             encoded = await self._encode(picture, round(picture.media_s * VIDEO_CLOCK_HZ))
             self.on_sent(picture)
+            metrics.FRAMES_SENT.inc()
             return encoded
         raise MediaStreamError
 

@@ -19,6 +19,7 @@ from orchestrator.playout import End, Playout, Tick
 from orchestrator.replies import Piece
 from orchestrator.transcript import SpokenText, SpokenWord
 from orchestrator.turn_report import TurnReport
+from services.common import telemetry
 from services.common.errors import AvatarError, OverloadedError
 from services.common.status import only_member
 from services.common.timing import seconds_of
@@ -128,6 +129,9 @@ class Speaker:
 
     async def _make(self, utterance: Utterance) -> None:
         """Text to sound in the playout. Without a voice the words are shown."""
+        if utterance.report is not None and utterance.report.traceparent:
+            # This task makes one utterance and nothing else.
+            telemetry.traceparent.set(utterance.report.traceparent)
         try:
             async with (
                 speaking(self._channel, self._session_id, utterance.utterance_id, self._voice) as stream,

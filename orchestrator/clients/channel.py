@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Iterator
 import grpc
 
 from services.common.errors import NotReadyError
-from services.common.server import MAX_MESSAGE_BYTES, SESSION_ID_KEY
+from services.common.server import MAX_MESSAGE_BYTES
 from services.common.status import error_of
+from services.common.telemetry import SESSION_ID_KEY, TRACEPARENT_KEY, traceparent
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -33,8 +34,9 @@ def open_channel(address: str) -> grpc.aio.Channel:
 
 
 def session_metadata(session_id: str) -> tuple[tuple[str, str], ...]:
-    """What every call of a conversation carries."""
-    return ((SESSION_ID_KEY, session_id),)
+    """What every call of a conversation carries: its id, and the trace that the calling task is part of."""
+    trace = traceparent.get()
+    return ((SESSION_ID_KEY, session_id), *(((TRACEPARENT_KEY, trace),) if trace else ()))
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -58,10 +58,12 @@ class Socket:
 
 
 @contextlib.asynccontextmanager
-async def socket_at(url: str, *, legacy: bool = False) -> AsyncIterator[Socket]:
+async def socket_at(
+    url: str, *, legacy: bool = False, headers: Mapping[str, str] | None = None
+) -> AsyncIterator[Socket]:
     """A socket as Envoy lets it through, to the page's or to the legacy listener."""
-    headers = {"x-avatar-listener": "legacy"} if legacy else {}
-    async with aiohttp.ClientSession() as client, client.ws_connect(url, headers=headers) as connection:
+    sent = dict(headers or {}) | ({"x-avatar-listener": "legacy"} if legacy else {})
+    async with aiohttp.ClientSession() as client, client.ws_connect(url, headers=sent) as connection:
         yield Socket(connection)
 
 

@@ -152,9 +152,22 @@ async def _known(avatar: str, context: Any) -> None:
         await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no avatar {avatar!r}")
 
 
+class _Noting(grpc.aio.ServerInterceptor):
+    """Notes the traceparent of each call."""
+
+    def __init__(self, traceparents: list[str]) -> None:
+        self._traceparents = traceparents
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        metadata = dict(handler_call_details.invocation_metadata)
+        if "traceparent" in metadata:
+            self._traceparents.append(metadata["traceparent"])
+        return await continuation(handler_call_details)
+
+
 @dataclass
 class Services:
-    """The three, with a channel to each."""
+    """The three, with a channel to each, and the traceparents of the calls that each got."""
 
     ears: ScriptedEars
     mouth: ScriptedMouth
@@ -162,6 +175,7 @@ class Services:
     stt: grpc.aio.Channel
     tts: grpc.aio.Channel
     render: grpc.aio.Channel
+    traceparents: dict[str, list[str]]
 
 
 @contextlib.asynccontextmanager
@@ -169,6 +183,7 @@ async def scripted_services(*, without: frozenset[str] = frozenset()) -> AsyncIt
     """Args: without: services by name that are not there: nobody listens at their port."""
     ears, mouth, face = ScriptedEars(), ScriptedMouth(), ScriptedFace()  # type: ignore[abstract]
     ports = {}
+    traceparents: dict[str, list[str]] = {"stt": [], "tts": [], "render": []}
     async with contextlib.AsyncExitStack() as held:
         parts: list[tuple[str, Any, Any]] = [
             ("stt", stt_pb2_grpc.add_SpeechToTextServiceServicer_to_server, ears),
@@ -179,7 +194,7 @@ async def scripted_services(*, without: frozenset[str] = frozenset()) -> AsyncIt
             if name in without:
                 ports[name] = free_ports(1)[0]
                 continue
-            server = grpc.aio.server()
+            server = grpc.aio.server(interceptors=[_Noting(traceparents[name])])
             add(servicer, server)
             if name == "render":
                 render_pb2_grpc.add_AvatarServiceServicer_to_server(ScriptedAvatars(), server)  # type: ignore[abstract]
@@ -193,4 +208,4 @@ async def scripted_services(*, without: frozenset[str] = frozenset()) -> AsyncIt
             name: await held.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
             for name, port in ports.items()
         }
-        yield Services(ears, mouth, face, **channels)
+        yield Services(ears, mouth, face, **channels, traceparents=traceparents)

@@ -20,6 +20,7 @@ from orchestrator.settings import ReplyName
 from orchestrator.signaling import MAX_MESSAGE_BYTES, Signaling
 from orchestrator.web import application
 from services.common.errors import InvalidRequestError
+from services.common.telemetry import Tracer, Untraced
 from tests.fakes.browser import browser, connections_settled, socket_at
 from tests.fakes.conversing_services import Services, scripted_services
 
@@ -45,7 +46,7 @@ class Orchestrator:
 
 @contextlib.asynccontextmanager
 async def serving(
-    *, reply: ReplyName = "echo", max_running: int = 4, idle_timeout_s: float = 60.0
+    *, reply: ReplyName = "echo", max_running: int = 4, idle_timeout_s: float = 60.0, tracer: Tracer | None = None
 ) -> AsyncIterator[Orchestrator]:
     def configure(query: Any) -> SessionConfig:
         if "bad" in query:
@@ -53,7 +54,8 @@ async def serving(
         return SessionConfig("avatars/default", "", "en", reply, 25, "ultrafast", idle_timeout_s)
 
     async with asyncio.timeout(TIMEOUT_S), scripted_services() as services:
-        conversations = Conversations(Channels(services.stt, services.tts, services.render), max_running, kept=8)
+        channels = Channels(services.stt, services.tts, services.render, tracer or Untraced())
+        conversations = Conversations(channels, max_running, kept=8)
         signaling = Signaling(conversations, configure)
         runner = web.AppRunner(application(signaling), access_log=None, shutdown_timeout=5.0)
         await runner.setup()
