@@ -475,16 +475,20 @@ class ConversationEvent(_message.Message):
         DESCRIPTOR: _descriptor.Descriptor
 
         REASON_FIELD_NUMBER: _builtins.int
+        CONNECTION_LOST_FIELD_NUMBER: _builtins.int
         reason: _builtins.str
         """One sentence: why."""
+        connection_lost: _builtins.bool
+        """Whether the connection to the browser broke, rather than somebody ending the conversation."""
         def __init__(
             self,
             *,
             reason: _builtins.str = ...,
+            connection_lost: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_lost", b"connection_lost", "reason", b"reason"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
