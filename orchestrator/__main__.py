@@ -11,6 +11,7 @@ from avatar.conversation.v1 import conversation_pb2_grpc
 from orchestrator import aiortc_adapter
 from orchestrator.clients.channel import open_channel
 from orchestrator.conversations import Conversations
+from orchestrator.ice import Ice
 from orchestrator.servicer import ConversationServicer
 from orchestrator.session import Channels, SessionConfig
 from orchestrator.settings import OrchestratorSettings, ReplyName
@@ -20,6 +21,7 @@ from orchestrator.web import application
 from services.common import log as logs
 from services.common.errors import InvalidRequestError
 from services.common.server import running
+from services.common.settings import read_or_exit
 
 SERVICE = "avatar.conversation.v1.ConversationService"
 VIDEO_SIZE = 512
@@ -42,11 +44,12 @@ def session_config(settings: OrchestratorSettings, preset: str, query: Any) -> S
         frame_rate_hz=settings.frame_rate_hz,
         preset=preset,
         idle_timeout_s=settings.idle_timeout_s,
+        ice=Ice(settings.ice, lan=settings.lan),
     )
 
 
 async def main() -> None:
-    settings = OrchestratorSettings()
+    settings = read_or_exit(OrchestratorSettings)
     logs.configure("orchestrator", settings.log_level)
     aiortc_adapter.check_version()
     preset, measured_ms = choose_preset(VIDEO_SIZE, settings.frame_rate_hz)
@@ -58,6 +61,7 @@ async def main() -> None:
             stt=open_channel(settings.stt_address),
             tts=open_channel(settings.tts_address),
             render=open_channel(settings.render_address),
+            tracer=server.tracer,
         )
         conversations = Conversations(channels, settings.max_streams, settings.kept_conversations)
         signaling = Signaling(conversations, lambda query: session_config(settings, preset, query))

@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 from contextlib import ExitStack
 
-from avatar.render.v1 import render_pb2_grpc
+from avatar.render.v1 import legacy_pb2_grpc, render_pb2_grpc
 
 from services.common import log
 from services.common.server import running
+from services.common.settings import read_or_exit
 from services.render import engines
 from services.render.avatar_servicer import AvatarServicer
 from services.render.avatars import AvatarStore
+from services.render.legacy_servicer import LegacyRenderServicer
 from services.render.servicer import RenderServicer
 from services.render.settings import RenderSettings
 from services.render.stage import Stage
 
-SERVICES = ("avatar.render.v1.RenderService", "avatar.render.v1.AvatarService")
+SERVICES = (
+    "avatar.render.v1.RenderService",
+    "avatar.render.v1.AvatarService",
+    "avatar.render.v1.LegacyRenderService",
+)
 
 
 def _load(settings: RenderSettings) -> Stage:
@@ -33,13 +39,16 @@ async def serve(settings: RenderSettings) -> None:
             # Streams draw until they have drained.
             after_drain.callback(stage.close)
             await stage.warm_up()
-            render_pb2_grpc.add_RenderServiceServicer_to_server(RenderServicer(settings, stage), server.grpc)
+            renderer = RenderServicer(settings, stage)
+            render_pb2_grpc.add_RenderServiceServicer_to_server(renderer, server.grpc)
             render_pb2_grpc.add_AvatarServiceServicer_to_server(AvatarServicer(stage), server.grpc)
+            older = LegacyRenderServicer(renderer, stage)
+            legacy_pb2_grpc.add_LegacyRenderServiceServicer_to_server(older, server.grpc)
             await server.ready()
             await server.stop_requested()
 
 
 if __name__ == "__main__":
-    settings = RenderSettings()
+    settings = read_or_exit(RenderSettings)
     log.configure("render", settings.log_level)
     asyncio.run(serve(settings))

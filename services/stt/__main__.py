@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 from functools import partial
 
 import numpy as np
 from avatar.media.v1 import media_pb2
-from avatar.stt.v1 import stt_pb2, stt_pb2_grpc
+from avatar.stt.v1 import legacy_pb2, legacy_pb2_grpc, stt_pb2, stt_pb2_grpc
 
 from services.common.log import configure, get_logger
 from services.common.models import model_path
 from services.common.server import running
+from services.common.settings import read_or_exit
 from services.stt import engines
 from services.stt.engine import SpeechEngine
+from services.stt.legacy_servicer import LegacySpeechToTextServicer
 from services.stt.servicer import SpeechToTextServicer
-from services.stt.settings import SttSettings
+from services.stt.settings import CanarySettings, SttSettings
 from services.stt.turn_model import SmartTurn
 from services.stt.vad import FRAME_SAMPLES, SAMPLE_RATE_HZ, SileroVoiceDetector, VoiceDetector, load_session
 
-SERVICE_NAME = stt_pb2.DESCRIPTOR.services_by_name["SpeechToTextService"].full_name
+SERVICE_NAMES = [
+    stt_pb2.DESCRIPTOR.services_by_name["SpeechToTextService"].full_name,
+    legacy_pb2.DESCRIPTOR.services_by_name["LegacySpeechToTextService"].full_name,
+]
 log = get_logger("services.stt")
 
 
@@ -38,7 +44,7 @@ def _warm_up(engine: SpeechEngine, voice: VoiceDetector, turn_model: SmartTurn) 
 async def serve(settings: SttSettings) -> None:
     """Serve until SIGTERM. Raises: EngineError if the engine cannot run here, NotReadyError without the models."""
     with contextlib.ExitStack() as opened:
-        async with running(settings, [SERVICE_NAME]) as server:
+        async with running(settings, SERVICE_NAMES) as server:
             selection = await asyncio.to_thread(engines.load, settings)
             opened.callback(selection.engine.close)
             vad = await asyncio.to_thread(load_session, model_path(settings.data_dir, "silero_vad.onnx"))
@@ -50,14 +56,20 @@ async def serve(settings: SttSettings) -> None:
             detectors = partial(SileroVoiceDetector, vad)
             servicer = SpeechToTextServicer(selection.engine, info, detectors, turn_model, settings)
             stt_pb2_grpc.add_SpeechToTextServiceServicer_to_server(servicer, server.grpc)
+            older = LegacySpeechToTextServicer(servicer, selection.name, selection.engine.capabilities.languages)
+            legacy_pb2_grpc.add_LegacySpeechToTextServiceServicer_to_server(older, server.grpc)
             await server.ready()
             await server.stop_requested()
 
 
 def main() -> None:
-    """Entry point of `python -m services.stt`."""
-    settings = SttSettings()
-    configure("stt", settings.log_level)
+    """Entry point of `python -m services.stt`, and of the second recogniser as `python -m services.stt canary`."""
+    parser = argparse.ArgumentParser(prog="python -m services.stt", description=__doc__)
+    kinds: dict[str, type[SttSettings]] = {"stt": SttSettings, "canary": CanarySettings}
+    parser.add_argument("section", nargs="?", choices=kinds, default="stt", help="of avatar.toml")
+    section = parser.parse_args().section
+    settings = read_or_exit(kinds[section])
+    configure(section, settings.log_level)
     asyncio.run(serve(settings))
 
 

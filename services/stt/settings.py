@@ -7,36 +7,74 @@ from typing import Literal
 from pydantic import BaseModel, Field
 from pydantic_settings import SettingsConfigDict
 
-from services.common.settings import ServerSettings
+from services.common.settings import PORTS, ServerSettings
 
 
 class TurnSettings(BaseModel, frozen=True, extra="forbid"):
     """How a turn is judged where the caller does not say; the contract's TurnConfig has the meaning and the ranges."""
 
-    min_speech_s: float = Field(default=0.096, ge=0.032, le=1)
-    min_silence_s: float = Field(default=0.16, ge=0.064, le=2)
+    min_speech_s: float = Field(
+        default=0.096, ge=0.032, le=1, description="Seconds of voice after which somebody is said to speak."
+    )
+    min_silence_s: float = Field(
+        default=0.16, ge=0.064, le=2, description="Seconds of silence after which a turn may be over."
+    )
     # An answer must not let people wait for much longer than a second where the turn model is unsure; a caller whose
     # users look for words longer than that asks for more.
-    max_silence_s: float = Field(default=1.1, ge=0.064, le=10)
-    end_of_turn_threshold: float = Field(default=0.5, ge=0, le=1)
-    eager_threshold: float = Field(default=0.25, ge=0, le=1)
-    min_barge_in_s: float = Field(default=0.5, ge=0.1, le=2)
+    max_silence_s: float = Field(
+        default=1.1, ge=0.064, le=10, description="Seconds of silence after which a turn is over in any case."
+    )
+    end_of_turn_threshold: float = Field(
+        default=0.5, ge=0, le=1, description="Probability, by the turn model, from which a turn is over."
+    )
+    eager_threshold: float = Field(
+        default=0.25, ge=0, le=1, description="Probability from which the end of the turn is announced as likely."
+    )
+    min_barge_in_s: float = Field(
+        default=0.5, ge=0.1, le=2, description="Seconds of voice over the answer that take the floor."
+    )
 
 
 class PocketsphinxSettings(BaseModel, frozen=True, extra="forbid"):
     """The embedded engine."""
 
-    # Loaded processes that wait for a stream; 120 MB each.
-    spare_workers: int = Field(default=1, ge=1, le=64)
+    spare_workers: int = Field(
+        default=1, ge=1, le=64, description="Loaded processes that wait for a stream, 120 MB of memory each."
+    )
 
 
 class SttSettings(ServerSettings):
-    """Environment: STT_PORT, STT_ENGINE, STT_TURN__MAX_SILENCE_S and so on."""
+    """[stt] of avatar.toml, or STT_* in the environment, such as STT_TURN__MAX_SILENCE_S."""
 
     model_config = SettingsConfigDict(env_prefix="STT_")
 
-    port: int = Field(default=50083, ge=0, le=65535)
-    # "auto" takes the best that this machine can run.
-    engine: Literal["auto", "pocketsphinx"] = "auto"
+    port: int = Field(default=PORTS["stt"], ge=0, le=65535, description="Port of its native gRPC; 0 takes a free one.")
+    metrics_port: int = Field(
+        default=50183, ge=0, le=65535, description="HTTP port of /metrics for Prometheus, on `host`; 0 serves none."
+    )
+    engine: Literal["auto", "pocketsphinx"] = Field(
+        default="auto",
+        description="Which engine runs; auto takes the best that this machine can run now, and /health says why.",
+    )
+    # Three hours are what 64 MiB hold at 48 kbit/s; silence takes so few bytes that the size alone bounds no time.
+    max_recording_s: float = Field(
+        default=10_800.0, gt=0, le=86_400, description="Longest recording that Recognize takes, in seconds."
+    )
     turn: TurnSettings = TurnSettings()
     pocketsphinx: PocketsphinxSettings = PocketsphinxSettings()
+
+
+class CanarySettings(SttSettings):
+    """[canary] of avatar.toml, or CANARY_*: a second process of the same program, for port 8084."""
+
+    model_config = SettingsConfigDict(env_prefix="CANARY_")
+
+    enabled: bool = Field(
+        default=False, description="Whether the second recogniser runs; without it, its port asks the first."
+    )
+    port: int = Field(
+        default=PORTS["canary"], ge=0, le=65535, description="Port of its native gRPC; 0 takes a free one."
+    )
+    metrics_port: int = Field(
+        default=50184, ge=0, le=65535, description="HTTP port of /metrics for Prometheus, on `host`; 0 serves none."
+    )

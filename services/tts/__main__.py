@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 
 from avatar.media.v1 import media_pb2
-from avatar.tts.v1 import tts_pb2, tts_pb2_grpc
+from avatar.tts.v1 import legacy_pb2, legacy_pb2_grpc, tts_pb2, tts_pb2_grpc
 
 from services.common.log import configure, get_logger
 from services.common.server import running
+from services.common.settings import read_or_exit
 from services.tts import engines
 from services.tts.engine import SpeechEngine, resolve_style
+from services.tts.legacy_servicer import LegacyTextToSpeechServicer
 from services.tts.servicer import TextToSpeechServicer
 from services.tts.settings import TtsSettings
 from services.tts.slots import Slots
 
-SERVICE_NAME = tts_pb2.DESCRIPTOR.services_by_name["TextToSpeechService"].full_name
+SERVICE_NAMES = [
+    tts_pb2.DESCRIPTOR.services_by_name["TextToSpeechService"].full_name,
+    legacy_pb2.DESCRIPTOR.services_by_name["LegacyTextToSpeechService"].full_name,
+]
 log = get_logger("services.tts")
 
 
@@ -29,7 +34,7 @@ def _warm_up(engine: SpeechEngine) -> None:
 
 async def serve(settings: TtsSettings) -> None:
     """Serve until SIGTERM. Raises: EngineError if the engine cannot run here."""
-    async with running(settings, [SERVICE_NAME]) as server:
+    async with running(settings, SERVICE_NAMES) as server:
         selection = await asyncio.to_thread(engines.load, settings)
         await asyncio.to_thread(_warm_up, selection.engine)
         log.info("engine_ready", engine=selection.name, reason=selection.reason)
@@ -37,6 +42,8 @@ async def serve(settings: TtsSettings) -> None:
         info = media_pb2.EngineInfo(name=selection.name, reason=selection.reason)
         servicer = TextToSpeechServicer(selection.engine, slots, info, idle_timeout_s=settings.idle_timeout_s)
         tts_pb2_grpc.add_TextToSpeechServiceServicer_to_server(servicer, server.grpc)
+        older = LegacyTextToSpeechServicer(servicer, selection.engine.capabilities, selection.name)
+        legacy_pb2_grpc.add_LegacyTextToSpeechServiceServicer_to_server(older, server.grpc)
         await server.ready()
         await server.stop_requested()
     await asyncio.to_thread(slots.close)
@@ -45,7 +52,7 @@ async def serve(settings: TtsSettings) -> None:
 
 def main() -> None:
     """Entry point of `python -m services.tts`."""
-    settings = TtsSettings()
+    settings = read_or_exit(TtsSettings)
     configure("tts", settings.log_level)
     asyncio.run(serve(settings))
 

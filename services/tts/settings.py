@@ -7,14 +7,19 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from services.common.settings import ServerSettings
+from services.common.settings import PORTS, ServerSettings
 
 
 class TtsSettings(ServerSettings):
-    """Environment: TTS_PORT, TTS_ENGINE, TTS_MAX_STREAMS and so on."""
+    """[tts] of avatar.toml, or TTS_* in the environment."""
 
     model_config = SettingsConfigDict(env_prefix="TTS_")
 
-    port: int = Field(default=50082, ge=0, le=65535)
-    # "auto" takes the best that this machine can run.
-    engine: Literal["auto", "espeak"] = "auto"
+    port: int = Field(default=PORTS["tts"], ge=0, le=65535, description="Port of its native gRPC; 0 takes a free one.")
+    metrics_port: int = Field(
+        default=50182, ge=0, le=65535, description="HTTP port of /metrics for Prometheus, on `host`; 0 serves none."
+    )
+    engine: Literal["auto", "espeak"] = Field(
+        default="auto",
+        description="Which engine runs; auto takes the best that this machine can run now, and /health says why.",
+    )
