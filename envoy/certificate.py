@@ -89,8 +89,10 @@ def main() -> None:
     parser.add_argument(
         "--name", action="append", dest="names", help=f"name or address; instead of {', '.join(own_names())}"
     )
+    parser.add_argument("--also-name", action="append", dest="more_names", default=[], help="one besides those")
     given = parser.parse_args()
-    made = ensure(given.dir, tuple(given.names or own_names()), dt.datetime.now(dt.UTC))
+    names = dict.fromkeys((*(given.names or own_names()), *given.more_names))
+    made = ensure(given.dir, tuple(names), dt.datetime.now(dt.UTC))
     print(f"{'made' if made else 'kept'} {given.dir / 'certificate.pem'}")
 
 

@@ -11,24 +11,32 @@ HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 # What may lie between a service and a slow reader: a cancelled stream has run ahead by no more than this.
 STREAM_WINDOW_BYTES = 64 * 1024
 STICKY = "_sticky"
+METRICS = "_metrics"
 
 
-def _endpoints(name: str, addresses: Addresses) -> Json:
+def _endpoints(name: str, addresses: Addresses, fallback: Addresses = ()) -> Json:
     def endpoint(address: Address) -> Json:
         socket_address = {"address": address.host, "port_value": address.port}
         return {"endpoint": {"address": {"socket_address": socket_address}}}
 
-    return {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint(address) for address in addresses]}]}
+    groups = [group for group in (addresses, fallback) if group]
+    return {
+        "cluster_name": name,
+        "endpoints": [
+            {"priority": priority, "lb_endpoints": [endpoint(address) for address in group]}
+            for priority, group in enumerate(groups)
+        ],
+    }
 
 
-def _cluster(name: str, addresses: Addresses, protocol: Json) -> Json:
+def _cluster(name: str, addresses: Addresses, protocol: Json, fallback: Addresses = ()) -> Json:
     return {
         "name": name,
         "type": "STRICT_DNS",
         "connect_timeout": "1s",
         "lb_policy": "LEAST_REQUEST",
         "per_connection_buffer_limit_bytes": STREAM_WINDOW_BYTES,
-        "load_assignment": _endpoints(name, addresses),
+        "load_assignment": _endpoints(name, addresses, fallback),
         "typed_extension_protocol_options": {
             HTTP_OPTIONS: {
                 "@type": f"type.googleapis.com/{HTTP_OPTIONS}",
@@ -43,13 +51,14 @@ def _cluster(name: str, addresses: Addresses, protocol: Json) -> Json:
     }
 
 
-def _grpc_cluster(name: str, addresses: Addresses) -> Json:
+def _grpc_cluster(name: str, addresses: Addresses, fallback: Addresses) -> Json:
+    """Args: fallback: who is called while none of `addresses` is healthy."""
     http2 = {
         "initial_stream_window_size": STREAM_WINDOW_BYTES,
         "initial_connection_window_size": MIB,
         "connection_keepalive": {"interval": "30s", "timeout": "5s"},
     }
-    return _cluster(name, addresses, {"http2_protocol_options": http2}) | {
+    return _cluster(name, addresses, {"http2_protocol_options": http2}, fallback) | {
         # The default panic threshold stays: with every replica unready, calls still reach one, which says why in words.
         "health_checks": [
             {
@@ -75,11 +84,20 @@ def _grpc_cluster(name: str, addresses: Addresses) -> Json:
     }
 
 
+def _metrics_cluster(name: str, addresses: Addresses, fallback: Addresses) -> Json:
+    check = {"timeout": "1s", "interval": "5s", "unhealthy_threshold": 1, "healthy_threshold": 1}
+    cluster = _cluster(name, addresses, {"http_protocol_options": {}}, fallback)
+    return cluster | ({"health_checks": [check | {"tcp_health_check": {}}]} if fallback else {})
+
+
 def clusters(upstreams: Upstreams) -> list[Json]:
     """One cluster per process for calls of any kind, and one more for streams that belong to a session."""
     made = [_cluster("page", upstreams.page, {"http_protocol_options": {}})]
     for name in ("render", "tts", "stt", "stt_second", "conversation"):
         addresses: Addresses = getattr(upstreams, name)
-        made.append(_grpc_cluster(name, addresses))
-        made.append(_grpc_cluster(f"{name}{STICKY}", addresses) | {"lb_policy": "RING_HASH"})
+        fallback = upstreams.stt if name == "stt_second" and addresses != upstreams.stt else ()
+        made.append(_grpc_cluster(name, addresses, fallback))
+        made.append(_grpc_cluster(f"{name}{STICKY}", addresses, fallback) | {"lb_policy": "RING_HASH"})
+        if counted := getattr(upstreams, f"{name}{METRICS}"):
+            made.append(_metrics_cluster(f"{name}{METRICS}", counted, upstreams.stt_metrics if fallback else ()))
     return made

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import access
+import legacy
 import routes
+from clusters import METRICS
 from topology import (
     AVATARS,
     CONVERSATIONS,
+    LEGACY,
     MAX_BODY_BYTES,
+    MAX_DOCUMENT_BYTES,
     MIB,
     RENDER,
     STREAM_IDLE_S,
@@ -25,23 +30,25 @@ BUFFER_BYTES = 256 * 1024
 # HTTP status of an answer that Envoy makes itself -> (gRPC code, sentence; empty keeps Envoy's own).
 _OWN_ANSWERS = {
     400: (3, ""),
-    403: (7, "pages of this origin may not call here; the operator can allow it with --origin"),
+    401: (16, ""),
+    403: (7, "pages of this origin may not call here; the operator can allow it by [network] origins in avatar.toml"),
     404: (5, "there is no such method, path or host here"),
     408: (4, "the request took too long to arrive"),
     413: (3, f"the body is too large; at most {MAX_BODY_BYTES // MIB} MiB are read"),
-    426: (9, "this port speaks WebSocket; connect with an Upgrade header"),
+    429: (8, "too many calls at once; try again in a few seconds"),
     431: (3, "the headers are too large; at most 60 KiB are read"),
     500: (13, "the answer is too large, or the connection to the service broke"),
     502: (14, "the service gave no proper answer; try again"),
     503: (14, "the service is not running or not ready; try again in a few seconds"),
     504: (4, "the service took too long to answer"),
 }
-# Paths without their query, and nothing of any body: what people say stays out of the log.
+# What a status asks for besides its words.
+_OWN_HEADERS = {401: {"www-authenticate": 'Bearer realm="avatar"', "cache-control": "no-store"}}
+# The route, not the path: what people say and whom they show stands in bodies, queries and names of avatars.
 _ACCESS_LOG = {
     "time": "%START_TIME%",
     "method": "%REQ(X-ENVOY-ORIGINAL-METHOD?:METHOD)%",
-    "path": "%PATH(NQ:ORIG_OR_PATH)%",
-    "rpc": "%PATH(NQ:PATH)%",
+    "route": "%ROUTE_NAME%",
     "status": "%RESPONSE_CODE%",
     "grpc_status": "%GRPC_STATUS%",
     "flags": "%RESPONSE_FLAGS%",
@@ -71,7 +78,14 @@ def _access_log(edge: Edge, listener: str) -> Json:
     return {"name": "envoy.access_loggers.file", "typed_config": file}
 
 
-def _own_answers() -> Json:
+def _headers(values: dict[str, str]) -> list[Json]:
+    return [
+        {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+        for key, value in values.items()
+    ]
+
+
+def _own_answers(listener: str) -> Json:
     """Envoy's own answers in the shape of a converted gRPC status; native gRPC gets them as a status anyway.
 
     The transcoder has set its content type to gRPC by then, so a JSON call is known by its original method.
@@ -94,25 +108,37 @@ def _own_answers() -> Json:
         }
     }
 
-    def mapper(status: int, code: int, message: str) -> Json:
-        has_status = {
-            "status_code_filter": {
-                "comparison": {"op": "EQ", "value": {"default_value": status, "runtime_key": f"own_answer.{status}"}}
-            }
-        }
-        body = {"code": code, "message": message or "%LOCAL_REPLY_BODY%", "details": []}
+    def is_status(status: int) -> Json:
+        value = {"default_value": status, "runtime_key": f"own_answer.{status}"}
+        return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
+
+    def mapper(status: int, body: Json, only: list[Json]) -> Json:
         return {
-            "filter": {"and_filter": {"filters": [has_status, is_json]}},
+            "filter": {"and_filter": {"filters": [is_status(status), is_json, *only]}},
             "body_format_override": {"json_format": body},
-            "headers_to_add": [
-                {
-                    "header": {"key": "content-type", "value": "application/json"},
-                    "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-                }
-            ],
+            "headers_to_add": _headers({"content-type": "application/json"} | _OWN_HEADERS.get(status, {})),
         }
 
-    return {"mappers": [mapper(status, code, message) for status, (code, message) in _OWN_ANSWERS.items()]}
+    asks_for_a_page = {"header_filter": {"header": {"name": "accept", "string_match": {"contains": "text/html"}}}}
+    asked_for_its_token = {
+        "filter": {"and_filter": {"filters": [is_status(401), asks_for_a_page]}},
+        "body_format_override": {
+            # In a format a percent sign stands for itself as two.
+            "text_format_source": {"inline_string": access.PAGE.replace("%", "%%")},
+            "content_type": "text/html; charset=utf-8",
+        },
+        "headers_to_add": _headers(_OWN_HEADERS[401] | access.PAGE_HEADERS),
+    }
+    mappers = []
+    if listener in LEGACY:
+        sentences = {status: message for status, (_, message) in _OWN_ANSWERS.items()} | legacy.SENTENCES
+        for status, message in sentences.items():
+            body: Json = {"detail": message or "%LOCAL_REPLY_BODY%"}
+            mappers.append(mapper(status, body, legacy.is_legacy()))
+    for status, (code, message) in _OWN_ANSWERS.items():
+        body = {"code": code, "message": message or "%LOCAL_REPLY_BODY%", "details": []}
+        mappers.append(mapper(status, body, []))
+    return {"mappers": [asked_for_its_token, *mappers] if listener == "page" else mappers}
 
 
 def _http_filters(edge: Edge, services: tuple[Service, ...]) -> list[Json]:
@@ -122,6 +148,7 @@ def _http_filters(edge: Edge, services: tuple[Service, ...]) -> list[Json]:
     return [
         http_filter("envoy.filters.http.grpc_web", "grpc_web.v3.GrpcWeb"),
         http_filter(routes.CORS, "cors.v3.Cors"),
+        legacy.status_filter(),
         # Only routes of JSON turn it on: a stream's body has no end to wait for.
         http_filter(routes.BUFFER, "buffer.v3.Buffer", max_request_bytes=MAX_BODY_BYTES) | {"disabled": True},
         {"name": routes.TRANSCODER, "typed_config": routes.transcoder(edge, services)},
@@ -129,7 +156,17 @@ def _http_filters(edge: Edge, services: tuple[Service, ...]) -> list[Json]:
     ]
 
 
+def _scrape(edge: Edge, listener: str) -> list[Json]:
+    """The route to what a listener's process counts; the page and the old signalling are the orchestrator's."""
+    process = {"page": "conversation", "legacy": "conversation"}.get(listener, listener)
+    if listener == "stt_second" and not edge.upstreams.stt_second_metrics:
+        process = "stt"
+    cluster = f"{process}{METRICS}"
+    return [routes.scrape(cluster)] if getattr(edge.upstreams, cluster) else []
+
+
 def _listener(edge: Edge, name: str, port: int, services: tuple[Service, ...], table: list[Json]) -> Json:
+    own = [routes.document(name), *_scrape(edge, name)]
     manager = {
         "@type": NETWORK,
         "stat_prefix": name,
@@ -153,17 +190,22 @@ def _listener(edge: Edge, name: str, port: int, services: tuple[Service, ...], t
             "initial_connection_window_size": 4 * MIB,
             "connection_keepalive": {"interval": "30s", "timeout": "10s"},
         },
+        # Or the refusal of a socket would be Envoy's own 403, before any route is looked at.
+        "upgrade_configs": [{"upgrade_type": "websocket", "enabled": name in ("page", "legacy")}],
         "access_log": [_access_log(edge, name)],
-        "local_reply_config": _own_answers(),
+        "local_reply_config": _own_answers(name),
         "route_config": {
             "ignore_port_in_host_matching": True,
-            "virtual_hosts": routes.virtual_hosts(edge, name, table),
+            "virtual_hosts": routes.virtual_hosts(edge, name, access.guarded(edge, name, own + table)),
+            # Envoy reads the OpenAPI documents as it starts.
+            "max_direct_response_body_size_bytes": MAX_DOCUMENT_BYTES,
         },
         "http_filters": _http_filters(edge, services),
     }
     return {
         "name": name,
-        "address": {"socket_address": {"address": edge.bind, "port_value": port}},
+        # "::" takes the IPv4 addresses too.
+        "address": {"socket_address": {"address": edge.bind, "port_value": port, "ipv4_compat": edge.bind == "::"}},
         "per_connection_buffer_limit_bytes": BUFFER_BYTES,
         # A caller that vanished without a word is noticed, also where it had nothing to say.
         "tcp_keepalive": {"keepalive_time": 60, "keepalive_interval": 15, "keepalive_probes": 4},
@@ -176,9 +218,15 @@ def _listener(edge: Edge, name: str, port: int, services: tuple[Service, ...], t
 
 
 def _service_listener(edge: Edge, name: str, port: int, services: tuple[Service, ...]) -> Json:
-    """JSON, gRPC and gRPC-Web of one process on one port."""
-    table = [route for service in services for route in routes.calls(service, name)]
-    table += [routes.other_grpc(name), routes.rest("/", name)]
+    """JSON, gRPC, gRPC-Web and the older stack's routes of one process on one port."""
+    older = LEGACY[name]
+    table = [route for service in (*services, older.service) for route in routes.calls(service, name)]
+    table += [
+        routes.other_grpc(name),
+        *legacy.paths(edge, older, name),
+        routes.rest({"prefix": "/v1/"}, name),
+        routes.refusal({"prefix": "/"}, 404),
+    ]
     return _listener(edge, name, port, services, table)
 
 
@@ -213,10 +261,10 @@ def _page_listener(edge: Edge) -> Json:
     for services, cluster in (((RENDER, AVATARS), "render"), ((TTS,), "tts"), ((STT,), "stt")):
         options = routes.transcoder(edge, services)
         prefixes = dict.fromkeys(prefix for service in services for prefix in service.rest_prefixes)
-        table += [routes.rest(prefix, cluster, options) for prefix in prefixes]
+        table += [routes.rest({"prefix": prefix}, cluster, options) for prefix in prefixes]
     table += [
-        routes.rest("/v1/", "conversation"),
-        routes.rest("/health", "conversation"),
+        routes.rest({"prefix": "/v1/"}, "conversation"),
+        routes.rest({"prefix": "/health"}, "conversation"),
         routes.websocket({"path": "/session"}, "page"),
         routes.web("/", "page"),
     ]
@@ -229,9 +277,9 @@ def _legacy_listener(edge: Edge) -> Json:
         routes.websocket({"prefix": "/"}, "page"),
         *routes.calls(CONVERSATIONS, "conversation"),
         routes.other_grpc("conversation"),
-        routes.rest("/v1/", "conversation"),
-        routes.rest("/health", "conversation"),
-        routes.refusal({"prefix": "/"}, 426),
+        routes.rest({"prefix": "/v1/"}, "conversation"),
+        routes.rest({"prefix": "/health"}, "conversation"),
+        routes.upgrade_required({"prefix": "/"}),
     ]
     return _listener(edge, "legacy", edge.ports.legacy, (CONVERSATIONS,), table)
 

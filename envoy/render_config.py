@@ -6,6 +6,9 @@ import argparse
 import dataclasses
 import ipaddress
 import json
+import os
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +22,14 @@ _MONITORS = "type.googleapis.com/envoy.extensions.resource_monitors"
 
 def bootstrap(edge: Edge) -> dict[str, Any]:
     """The whole configuration. It names no process that must run first: what is down answers 503 until it is up."""
-    admin = {"address": "127.0.0.1", "port_value": edge.ports.admin}
+    address = {"address": "127.0.0.1", "port_value": edge.ports.admin}
     return {
         "node": {"id": "avatar-edge", "cluster": "avatar"},
-        "admin": {"address": {"socket_address": admin}},
+        "admin": {
+            "address": {"socket_address": address},
+            # Every user of this machine can ask here, and the configuration holds the token.
+            "allow_paths": [{"prefix": path} for path in ("/drain_listeners", "/ready", "/stats")],
+        },
         "overload_manager": {
             "resource_monitors": [
                 {
@@ -71,6 +78,23 @@ def _ip(text: str) -> str:
         raise argparse.ArgumentTypeError(f"{text!r} is not an IP address; 127.0.0.1 and 0.0.0.0 are") from None
 
 
+def _token(path: Path) -> str:
+    """Raises: SystemExit if the file holds no token that an address and a header can carry."""
+    token = path.read_text().strip()
+    if not re.fullmatch(r"[A-Za-z0-9_-]{20,}", token):
+        sys.exit(f"{path} holds no token; `avatar token --new` makes one")
+    return token
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file at once by one that only its owner can read: it may hold the token."""
+    part = path.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    part.replace(path)
+
+
 def _options() -> argparse.ArgumentParser:
     tls = tls_folder()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -80,11 +104,15 @@ def _options() -> argparse.ArgumentParser:
         "--name", action="append", dest="names", help=f"host name that is ours; instead of {', '.join(own_names())}"
     )
     parser.add_argument(
+        "--also-name", action="append", dest="more_names", default=[], help="host name that is ours besides those"
+    )
+    parser.add_argument(
         "--origin", action="append", dest="origins", default=[], help="origin of a page from elsewhere that may call"
     )
     parser.add_argument("--certificate", type=Path, default=tls / "certificate.pem", help="of the page's port")
     parser.add_argument("--key", type=Path, default=tls / "key.pem", help="of the page's port")
     parser.add_argument("--descriptors", type=Path, default=ROOT / "proto" / "gen" / "avatar.pb")
+    parser.add_argument("--token-file", type=Path, help="holds what every caller must send; None lets all call")
     parser.add_argument("--access-log", type=Path, help="file for a line of JSON per call; None is the standard output")
     for port in dataclasses.fields(Ports):
         parser.add_argument(f"--{port.name.replace('_', '-')}-port", type=_port, default=port.default)
@@ -103,16 +131,17 @@ def main() -> None:
     given = vars(_options().parse_args())
     edge = Edge(
         bind=given["bind"],
-        names=tuple(given["names"] or own_names()),
+        names=tuple(dict.fromkeys((*(given["names"] or own_names()), *given["more_names"]))),
         origins=tuple(given["origins"]),
         certificate=given["certificate"].resolve(),
         key=given["key"].resolve(),
         descriptors=given["descriptors"].resolve(),
         access_log=given["access_log"],
+        token=None if given["token_file"] is None else _token(given["token_file"]),
         ports=Ports(**{field.name: given[f"{field.name}_port"] for field in dataclasses.fields(Ports)}),
         upstreams=Upstreams(**{field.name: given[f"{field.name}_upstream"] for field in dataclasses.fields(Upstreams)}),
     )
-    given["out"].write_text(json.dumps(bootstrap(edge), indent=1))
+    _write(given["out"], json.dumps(bootstrap(edge), indent=1))
 
 
 if __name__ == "__main__":

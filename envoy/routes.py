@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from clusters import STICKY
-from topology import MAX_BODY_BYTES, Edge, Method, Service
+from topology import DOCUMENTS, MAX_BODY_BYTES, Edge, Method, Service
 
 Json = dict[str, Any]
 BUFFER = "envoy.filters.http.buffer"
@@ -19,6 +19,8 @@ TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
 HTTP_FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
 LISTENER_HEADER = "x-avatar-listener"
 _OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
+# For routes whose answer is not made of gRPC messages.
+NO_TRANSCODING = {"typed_per_filter_config": {TRANSCODER: _OFF}}
 _IS_WEBSOCKET = {"name": "upgrade", "string_match": {"exact": "websocket", "ignore_case": True}}
 
 
@@ -91,17 +93,17 @@ def other_grpc(cluster: str) -> Json:
     }
 
 
-def rest(prefix: str, cluster: str, options: Json | None = None) -> Json:
-    """JSON below `prefix`, whose body is taken in whole before the service sees any of it.
+def rest(match: Json, cluster: str, options: Json | None = None, max_body_bytes: int = MAX_BODY_BYTES) -> Json:
+    """JSON and other bodies, taken in whole before the service sees any of them.
 
     Args: options: the transcoder's, where the listener's own do not fit.
     """
     body = {
         "@type": f"{HTTP_FILTERS}.buffer.v3.BufferPerRoute",
-        "buffer": {"max_request_bytes": MAX_BODY_BYTES},
+        "buffer": {"max_request_bytes": max_body_bytes},
     }
     return {
-        "match": {"prefix": prefix},
+        "match": match,
         "route": {"cluster": cluster},
         "typed_per_filter_config": {BUFFER: body} | ({TRANSCODER: options} if options else {}),
     }
@@ -112,8 +114,7 @@ def web(prefix: str, cluster: str) -> Json:
     return {
         "match": {"prefix": prefix},
         "route": {"cluster": cluster, "timeout": "30s"},
-        "typed_per_filter_config": {TRANSCODER: _OFF},
-    }
+    } | NO_TRANSCODING
 
 
 def websocket(match: Json, cluster: str) -> Json:
@@ -126,13 +127,40 @@ def websocket(match: Json, cluster: str) -> Json:
             "idle_timeout": "0s",
             "upgrade_configs": [{"upgrade_type": "websocket"}],
         },
-        "typed_per_filter_config": {TRANSCODER: _OFF},
+    } | NO_TRANSCODING
+
+
+def scrape(cluster: str) -> Json:
+    """What a process counts and times, for Prometheus."""
+    return {"match": {"path": "/metrics"}, "route": {"cluster": cluster, "timeout": "10s"}} | NO_TRANSCODING
+
+
+def document(listener: str) -> Json:
+    """What a port serves over HTTP, as OpenAPI."""
+    by_get = {"headers": [{"name": ":method", "string_match": {"exact": "GET"}}]}
+    as_json = {"header": {"key": "content-type", "value": "application/json"}}
+    return {
+        "match": {"path": "/openapi.json"} | by_get,
+        "direct_response": {"status": 200, "body": {"filename": str(DOCUMENTS / f"{listener}.json")}},
+        "response_headers_to_add": [as_json | {"append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
+    } | NO_TRANSCODING
+
+
+def refusal(match: Json, status: int, sentence: str = "") -> Json:
+    """An answer of Envoy's own; the listener puts it into words unless there is a sentence."""
+    body = {"body": {"inline_string": sentence}} if sentence else {}
+    return {"match": match, "direct_response": {"status": status} | body} | NO_TRANSCODING
+
+
+def upgrade_required(match: Json) -> Json:
+    """Tells plain HTTP that only a WebSocket is served, in the older stack's words."""
+    headers = {"content-type": "text/plain", "upgrade": "websocket"}
+    return refusal(match, 426, "Upgrade Required") | {
+        "response_headers_to_add": [
+            {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+            for key, value in headers.items()
+        ]
     }
-
-
-def refusal(match: Json, status: int) -> Json:
-    """An answer of Envoy's own; the listener puts it into words."""
-    return {"match": match, "direct_response": {"status": status}, "typed_per_filter_config": {TRANSCODER: _OFF}}
 
 
 def _bracketed(host: str) -> str:
@@ -140,12 +168,22 @@ def _bracketed(host: str) -> str:
 
 
 def _origins(edge: Edge) -> Json:
-    """Pages that may call: ours, and any that this machine serves to itself, which could call without a page too."""
+    """Pages that may call: ours, and any that this machine serves to itself, which could call without a page too.
+
+    On the network "this machine" is whichever the browser runs on, so those are left out.
+    """
     port = "" if edge.ports.page == 443 else f":{edge.ports.page}"
     ours = [re.escape(f"https://{_bracketed(name)}{port}") for name in edge.names]
     more = [re.escape(origin) for origin in edge.origins]
-    local = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
-    return {"safe_regex": {"regex": "|".join([local, *ours, *more])}}
+    alone = edge.on_loopback and edge.token is None
+    local = [r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"] if alone else []
+    return {"safe_regex": {"regex": "|".join([*local, *ours, *more])}}
+
+
+def _named(route: Json) -> Json:
+    """By what it matches: the access log tells it instead of the caller's own path."""
+    match = route["match"]
+    return {"name": match.get("path") or f"{match.get('prefix', '')}*"} | route
 
 
 def virtual_hosts(edge: Edge, listener: str, routes: list[Json]) -> list[Json]:
@@ -180,6 +218,10 @@ def virtual_hosts(edge: Edge, listener: str, routes: list[Json]) -> list[Json]:
                     "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
                 }
             ],
-            "routes": [refusal({"prefix": "/", "headers": [present, foreign]}, 403), *routes],
+            # It is between the caller and this proxy.
+            "request_headers_to_remove": ["authorization", "cookie"],
+            "routes": [
+                _named(route) for route in (refusal({"prefix": "/", "headers": [present, foreign]}, 403), *routes)
+            ],
         }
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,9 @@ import platformdirs
 MIB = 1024 * 1024
 # The largest file is 64 MiB: a third more in base64, and a little for the JSON around it.
 MAX_BODY_BYTES = 88 * MIB
+# An OpenAPI document for each listener, as tools/gen_api_docs.py makes them.
+DOCUMENTS = Path(__file__).resolve().parent / "openapi"
+MAX_DOCUMENT_BYTES = 256 * 1024
 # The services end a stream that is idle for 300 s and say why; Envoy cuts it only when they do not.
 STREAM_IDLE_S = 330
 
@@ -98,6 +102,55 @@ SERVICES = (RENDER, AVATARS, TTS, STT, CONVERSATIONS)
 
 
 @dataclass(frozen=True, slots=True)
+class Legacy:
+    """The older stack's routes of one port. Args: service: what answers them; paths: each with its HTTP method."""
+
+    service: Service
+    paths: Mapping[str, str]
+
+
+_SERVICE_HEALTH = _read("GetServiceHealth", timeout_s=5)
+_LEGACY_RENDER = Legacy(
+    Service(
+        "avatar.render.v1.LegacyRenderService",
+        (),
+        (_SERVICE_HEALTH, _read("GetExpressions"), _read("RenderPortrait", timeout_s=60), _read("RenderVideo")),
+    ),
+    {"/health": "GET", "/expressions": "GET", "/api/render": "POST", "/render": "POST"},
+)
+_LEGACY_TTS = Legacy(
+    Service(
+        "avatar.tts.v1.LegacyTextToSpeechService",
+        (),
+        (
+            _SERVICE_HEALTH,
+            _read("GetLanguages"),
+            _read("GetSpeakers"),
+            _read("SynthesizeFile", timeout_s=_LONG_S),
+            _read("CloneVoice", timeout_s=_LONG_S),
+        ),
+    ),
+    {
+        "/health": "GET",
+        "/languages": "GET",
+        "/speakers": "GET",
+        "/synthesize": "POST",
+        "/synthesize-with-voice-clone": "POST",
+    },
+)
+_LEGACY_STT = Legacy(
+    Service(
+        "avatar.stt.v1.LegacySpeechToTextService",
+        (),
+        (_SERVICE_HEALTH, _read("GetLanguages"), _read("Transcribe", timeout_s=_LONG_S)),
+    ),
+    {"/health": "GET", "/languages": "GET", "/transcribe": "POST"},
+)
+# By listener.
+LEGACY = {"render": _LEGACY_RENDER, "tts": _LEGACY_TTS, "stt": _LEGACY_STT, "stt_second": _LEGACY_STT}
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     """Where something listens. Args: host: a name or an IP address, without brackets."""
 
@@ -128,7 +181,10 @@ def own_names() -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Upstreams:
-    """Where the processes listen; several addresses of one are its replicas."""
+    """Where the processes listen; several addresses of one are its replicas.
+
+    The second stt need not run: while it does not, the first one answers for it.
+    """
 
     render: Addresses = (Address("127.0.0.1", 50081),)
     tts: Addresses = (Address("127.0.0.1", 50082),)
@@ -136,6 +192,12 @@ class Upstreams:
     stt_second: Addresses = (Address("127.0.0.1", 50084),)
     page: Addresses = (Address("127.0.0.1", 50085),)
     conversation: Addresses = (Address("127.0.0.1", 50086),)
+    # Where each serves /metrics over plain HTTP; without one the path is not there. Of several replicas Envoy asks any.
+    render_metrics: Addresses = ()
+    tts_metrics: Addresses = ()
+    stt_metrics: Addresses = ()
+    stt_second_metrics: Addresses = ()
+    conversation_metrics: Addresses = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +225,7 @@ class Edge:
         certificate, key: PEM files of the page's listener.
         descriptors: the protobuf descriptor set of every service.
         access_log: a file; None is the standard output.
+        token: what every caller must know; None asks for none.
     """
 
     certificate: Path
@@ -172,6 +235,7 @@ class Edge:
     names: tuple[str, ...] = field(default_factory=own_names)
     origins: tuple[str, ...] = ()
     access_log: Path | None = None
+    token: str | None = None
     ports: Ports = Ports()
     upstreams: Upstreams = Upstreams()
 
