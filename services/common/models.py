@@ -20,9 +20,10 @@ class Wheel:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One member of a wheel, kept as `data_dir/models/<name>`."""
+    """One member of a wheel, kept as `data_dir/models/<name>`. Args: process: the one that reads it."""
 
     name: str
+    process: str
     wheel: Wheel
     member: str
     sha256: str
@@ -37,6 +38,7 @@ _PIPECAT = Wheel("pipecat-ai", "1.14.0", "any", "0352f504b44e78bdf524e45af4bc759
 MODEL_FILES = (
     ModelFile(
         name="face_detection_short_range.tflite",
+        process="render",
         wheel=_MEDIAPIPE,
         member="mediapipe/modules/face_detection/face_detection_short_range.tflite",
         sha256="bbff11cebd1eb27a1e004cae0b0e63ec8c551cbf34a4451148b4908b8db3eca8",
@@ -44,6 +46,7 @@ MODEL_FILES = (
     ),
     ModelFile(
         name="face_landmark.tflite",
+        process="render",
         wheel=_MEDIAPIPE,
         member="mediapipe/modules/face_landmark/face_landmark.tflite",
         sha256="1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
@@ -51,6 +54,7 @@ MODEL_FILES = (
     ),
     ModelFile(
         name="iris_landmark.tflite",
+        process="render",
         wheel=_MEDIAPIPE,
         member="mediapipe/modules/iris_landmark/iris_landmark.tflite",
         sha256="d1744d2a09c25f501d39eba4faff47e53ecca8852c5ce19bce8eeac39357521f",
@@ -58,6 +62,7 @@ MODEL_FILES = (
     ),
     ModelFile(
         name="selfie_segmentation.tflite",
+        process="render",
         wheel=_MEDIAPIPE,
         member="mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite",
         sha256="9ee168ec7c8f2a16c56fe8e1cfbc514974cbbb7e434051b455635f1bd1462f5c",
@@ -65,6 +70,7 @@ MODEL_FILES = (
     ),
     ModelFile(
         name="face_mesh_connections.py",
+        process="render",
         wheel=_MEDIAPIPE,
         member="mediapipe/python/solutions/face_mesh_connections.py",
         sha256="cc7171e44d0612db38720cb2fd2516c395992cdd7457efe341543be6f3c22d87",
@@ -72,6 +78,7 @@ MODEL_FILES = (
     ),
     ModelFile(
         name="silero_vad.onnx",
+        process="stt",
         wheel=_PIPECAT,
         member="pipecat/audio/vad/data/silero_vad.onnx",
         sha256="1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3",
@@ -79,6 +86,7 @@ MODEL_FILES = (
     ),
     ModelFile(
         name="smart-turn-v3.2-cpu.onnx",
+        process="stt",
         wheel=_PIPECAT,
         member="pipecat/audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx",
         sha256="2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f",

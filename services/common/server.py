@@ -13,15 +13,16 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from services.common import legacy_http, metrics
 from services.common.errors import NotReadyError
 from services.common.log import get_logger
+from services.common.observation import ObservationInterceptor
 from services.common.settings import ServerSettings
 from services.common.status import ErrorStatusInterceptor, abort
+from services.common.telemetry import SESSION_ID_KEY, TRACEPARENT_KEY, open_tracer
 
 # One message may hold a recording or portrait at its limit (64 MiB) and what surrounds it.
 MAX_MESSAGE_BYTES = 66 * 1024 * 1024
-SESSION_ID_KEY = "x-session-id"
-TRACE_KEY = "traceparent"
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -52,6 +53,8 @@ class _ReadinessInterceptor(grpc.aio.ServerInterceptor):
             return await continuation(handler_call_details)
         if self.not_ready_because is not None:
             error = NotReadyError(self.not_ready_because)
+            if legacy_http.is_legacy(handler_call_details.method):
+                return legacy_http.refusing(error)
 
             async def refuse(_: Any, context: Any) -> None:
                 await abort(context, error)
@@ -62,7 +65,7 @@ class _ReadinessInterceptor(grpc.aio.ServerInterceptor):
         structlog.contextvars.bind_contextvars(
             **{
                 name: metadata[key]
-                for name, key in (("session_id", SESSION_ID_KEY), ("traceparent", TRACE_KEY))
+                for name, key in (("session_id", SESSION_ID_KEY), ("traceparent", TRACEPARENT_KEY))
                 if key in metadata
             }
         )
@@ -94,11 +97,17 @@ class Server:
     """
 
     def __init__(self, settings: ServerSettings, service_names: Sequence[str]) -> None:
-        """Args: service_names: full protobuf names, for health and reflection."""
+        """Args: service_names: full protobuf names, for health and reflection.
+
+        Raises: InvalidRequestError if the setting of traces is wrong.
+        """
         self._settings = settings
         self._readiness = _ReadinessInterceptor()
         self._service_names = service_names
-        self._server = grpc.aio.server(interceptors=[self._readiness, ErrorStatusInterceptor()], options=_OPTIONS)
+        # avatar.tts.v1.TextToSpeechService is of the process "tts".
+        self.tracer = open_tracer(service_names[0].split(".")[1], settings.otlp_endpoint)
+        interceptors = [ObservationInterceptor(self.tracer), self._readiness, ErrorStatusInterceptor()]
+        self._server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS)
         services = _Services()
         self._server.add_generic_rpc_handlers((services,))
         # What the generated `add_..._to_server` functions take; anything may be added until `ready`.
@@ -108,6 +117,7 @@ class Server:
         names = [*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME]
         reflection.enable_server_reflection(names, self._server)
         self.port = 0
+        self._metrics = contextlib.ExitStack()
         self._stop_requested = asyncio.Event()
 
     async def _set(self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
@@ -115,7 +125,10 @@ class Server:
             await self._health.set(name, status)
 
     async def start(self) -> None:
-        """Listen. Raises: RuntimeError if the port is taken."""
+        """Listen. Raises: RuntimeError if a port is taken."""
+        self._metrics.enter_context(metrics.served(self._settings.host, self._settings.metrics_port))
+        metrics.READY.set(0)
+        metrics.STREAMS_LIMIT.set(self._settings.max_streams)
         await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
         self.port = self._server.add_insecure_port(f"{self._settings.host}:{self._settings.port}")
         await self._server.start()
@@ -124,6 +137,7 @@ class Server:
     async def ready(self) -> None:
         """Open for calls: the engine has answered a warm-up request."""
         self._readiness.not_ready_because = None
+        metrics.READY.set(1)
         await self._set(health_pb2.HealthCheckResponse.SERVING)
         log.info("server_ready", port=self.port)
 
@@ -142,6 +156,7 @@ class Server:
         if self._readiness.not_ready_because == _STOPPING:
             return
         self._readiness.not_ready_because = _STOPPING
+        metrics.READY.set(0)
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(self._settings.drain.announce_s)
 
@@ -149,6 +164,8 @@ class Server:
         """Announce the stop, then let running calls end within the grace."""
         await self.announce_stop()
         await self._server.stop(self._settings.drain.grace_s)
+        await asyncio.to_thread(self.tracer.close)
+        await asyncio.to_thread(self._metrics.close)
         log.info("server_stopped")
 
 
