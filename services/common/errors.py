@@ -49,6 +49,12 @@ class ProtocolError(AvatarError):
     reason = "WRONG_ORDER"
 
 
+class ConfirmationNeededError(ProtocolError):
+    """It can be done, but only once the caller has looked and said so."""
+
+    reason = "CONFIRMATION_NEEDED"
+
+
 class NotReadyError(AvatarError):
     """Loading or draining; another replica may serve."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from services.common.errors import (
@@ -25,6 +26,9 @@ from services.common.log import get_logger
 
 DOMAIN = "avatar"
 _DETAILS_KEY = "grpc-status-details-bin"
+# A status travels in headers, of which gRPC reads 8 KiB in all: a byte of the sentence may take three there, and the
+# details repeat it.
+_MAX_MESSAGE_BYTES = 1500
 _CODES: dict[type[AvatarError], grpc.StatusCode] = {
     InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
     NotFoundError: grpc.StatusCode.NOT_FOUND,
@@ -43,18 +47,27 @@ log = get_logger(__name__)
 def status_of(error: AvatarError) -> status_pb2.Status:
     """The rich status of an error: its code, its sentence, and ErrorInfo, RetryInfo and QuotaFailure where they fit."""
     code = next((_CODES[cls] for cls in type(error).__mro__ if cls in _CODES), grpc.StatusCode.INTERNAL)
+    message = _bounded(str(error))
     details: list[Any] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)]
     if isinstance(error, OverloadedError):
         retry_delay = duration_pb2.Duration()
         retry_delay.FromMilliseconds(round(error.retry_after_s * 1000))
         details.append(error_details_pb2.RetryInfo(retry_delay=retry_delay))
-        violation = error_details_pb2.QuotaFailure.Violation(subject=error.limit, description=str(error))
+        violation = error_details_pb2.QuotaFailure.Violation(subject=error.limit, description=message)
         details.append(error_details_pb2.QuotaFailure(violations=[violation]))
     packed = []
     for detail in details:
         packed.append(any_pb2.Any())
         packed[-1].Pack(detail)
-    return status_pb2.Status(code=code.value[0], message=str(error), details=packed)
+    return status_pb2.Status(code=code.value[0], message=message, details=packed)
+
+
+def _bounded(message: str) -> str:
+    """A sentence that fits into a header, however much of the caller's own words is in it."""
+    encoded = message.encode(errors="replace")
+    if len(encoded) <= _MAX_MESSAGE_BYTES:
+        return encoded.decode()
+    return encoded[: _MAX_MESSAGE_BYTES - 3].decode(errors="ignore") + "…"
 
 
 def error_of(raised: grpc.RpcError) -> AvatarError:
@@ -107,14 +120,29 @@ class ErrorStatusInterceptor(grpc.aio.ServerInterceptor):
                 break
         make = getattr(grpc, f"{kind}_rpc_method_handler")
         guard = _guard_generator if inspect.isasyncgenfunction(behavior) else _guard_coroutine
+        read = handler.request_deserializer if handler.request_streaming else _read_later(handler.request_deserializer)
         guarded: grpc.RpcMethodHandler[Any, Any] = make(
-            guard(behavior, handler_call_details.method), handler.request_deserializer, handler.response_serializer
+            guard(behavior, handler_call_details.method), read, handler.response_serializer
         )
         return guarded
 
 
+def _read_later(read: Any) -> Any:
+    """Hand on what is no message as its error: a call's only message is read before its handler is entered."""
+
+    def read_or_error(data: bytes) -> Any:
+        try:
+            return read(data)
+        except DecodeError as error:
+            return error
+
+    return read_or_error
+
+
 async def _end(context: Any, raised: Exception, method: str) -> None:
     error = only_member(raised)
+    if isinstance(error, DecodeError):
+        error = InvalidRequestError("a message is not what the contract says; it could not be read as protobuf")
     if isinstance(error, AvatarError):
         await abort(context, error)
     if isinstance(error, grpc.aio.AbortError):
@@ -130,6 +158,8 @@ async def _end(context: Any, raised: Exception, method: str) -> None:
 def _guard_coroutine(behavior: Any, method: str) -> Any:
     async def guarded(request: Any, context: Any) -> Any:
         try:
+            if isinstance(request, DecodeError):
+                raise request
             return await behavior(request, context)
         except Exception as raised:
             await _end(context, raised, method)
@@ -140,6 +170,8 @@ def _guard_coroutine(behavior: Any, method: str) -> Any:
 def _guard_generator(behavior: Any, method: str) -> Any:
     async def guarded(request: Any, context: Any) -> AsyncIterator[Any]:
         try:
+            if isinstance(request, DecodeError):
+                raise request
             async for response in behavior(request, context):
                 yield response
         except Exception as raised:

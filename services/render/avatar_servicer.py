@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from avatar.render.v1 import render_pb2, render_pb2_grpc
@@ -23,6 +24,7 @@ def _to_message(record: AvatarRecord, *, with_landmarks: bool) -> render_pb2.Ava
         height=record.height,
         detection_score=record.score,
         warnings=record.warnings,
+        doubts=record.doubts,
     )
     avatar.create_time.FromDatetime(record.created_at)
     if with_landmarks:
@@ -31,17 +33,26 @@ def _to_message(record: AvatarRecord, *, with_landmarks: bool) -> render_pb2.Ava
 
 
 class AvatarServicer(render_pb2_grpc.AvatarServiceServicer):
-    """The store does the work, on the thread that looks at portraits."""
+    """The store does the work, on the stage's threads."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
 
     async def CreateAvatar(self, request: render_pb2.CreateAvatarRequest, context: Any) -> render_pb2.Avatar:
         avatar = request.avatar
-        record = await self._stage.looking.run(
-            self._stage.store.create, request.avatar_id, avatar.display_name, avatar.consent, avatar.portrait
+        sent = (request.avatar_id, avatar.display_name, avatar.consent, avatar.portrait)
+        if request.validate_only:
+            look = partial(self._stage.store.look, *sent)
+        else:
+            look = partial(self._stage.store.create, *sent, confirmed=request.confirm_doubtful_face)
+        record = await self._stage.looking.run(look)
+        log.info(
+            "portrait_looked_at" if request.validate_only else "avatar_created",
+            width=record.width,
+            height=record.height,
+            warnings=len(record.warnings),
+            doubts=len(record.doubts),
         )
-        log.info("avatar_created", width=record.width, height=record.height, warnings=len(record.warnings))
         return _to_message(record, with_landmarks=True)
 
     async def GetAvatar(self, request: render_pb2.GetAvatarRequest, context: Any) -> render_pb2.Avatar:
@@ -53,7 +64,7 @@ class AvatarServicer(render_pb2_grpc.AvatarServiceServicer):
 
     async def DeleteAvatar(self, request: render_pb2.DeleteAvatarRequest, context: Any) -> Empty:
         avatar_id = avatar_id_of(request.name)
-        await self._stage.looking.run(self._stage.store.delete, avatar_id)
+        await self._stage.preparing.run(self._stage.store.delete, avatar_id)
         self._stage.forget(avatar_id)
         log.info("avatar_deleted")
         return Empty()

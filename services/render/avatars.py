@@ -16,7 +16,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.errors import InvalidRequestError, NotFoundError, OverloadedError, ProtocolError
+from services.common.errors import (
+    ConfirmationNeededError,
+    InvalidRequestError,
+    NotFoundError,
+    OverloadedError,
+    ProtocolError,
+)
 from services.common.log import get_logger
 from services.render.engine import PORTRAIT_EDGE, Portrait
 from services.render.image_file import decode
@@ -45,6 +51,7 @@ class AvatarRecord:
     height: int
     score: float
     warnings: tuple[str, ...]
+    doubts: tuple[str, ...]
     created_at: datetime
     landmarks: NDArray[np.float32]
 
@@ -85,7 +92,7 @@ class AvatarStore:
         created_at = datetime.fromtimestamp(_DEFAULT_PORTRAIT.stat().st_mtime, UTC)
         self._records[DEFAULT_ID] = AvatarRecord(
             *(DEFAULT_ID, _DEFAULT_NAME, _DEFAULT_CONSENT, image.shape[1], image.shape[0]),
-            *(examined.score, examined.warnings, created_at, examined.landmarks),
+            *(examined.score, examined.warnings, examined.doubts, created_at, examined.landmarks),
         )
         return examined.portrait
 
@@ -97,7 +104,8 @@ class AvatarStore:
                     landmarks = arrays["as_sent"]
                 yield AvatarRecord(
                     *(folder.name, meta["display_name"], meta["consent"], meta["width"], meta["height"]),
-                    *(meta["score"], tuple(meta["warnings"]), datetime.fromisoformat(meta["created_at"]), landmarks),
+                    *(meta["score"], tuple(meta["warnings"]), tuple(meta.get("doubts", ()))),
+                    *(datetime.fromisoformat(meta["created_at"]), landmarks),
                 )
             except (OSError, ValueError, KeyError):
                 # One broken folder must not keep the others from being served.
@@ -128,14 +136,48 @@ class AvatarStore:
             points = arrays["points"]
         return Portrait(np.ascontiguousarray(image[..., ::-1]).astype(np.uint8), points, person.astype(np.uint8))
 
-    def create(self, avatar_id: str, display_name: str, consent: str, file: bytes) -> AvatarRecord:
+    def create(
+        self, avatar_id: str, display_name: str, consent: str, file: bytes, *, confirmed: bool = False
+    ) -> AvatarRecord:
         """Make an avatar of a portrait.
 
-        Args: avatar_id: empty to have one made; file: JPEG, PNG or WebP.
+        Args: as of `look`; confirmed: somebody has looked at the landmarks of a face that may not be a person's.
         Raises:
             InvalidRequestError: for anything that is wrong with the request, in words.
+            ConfirmationNeededError: for a face that is in doubt and not confirmed.
             OverloadedError: when there are `max_avatars` already.
         """
+        avatar_id = self._checked(avatar_id, display_name, consent)
+        if len(self._records) - 1 >= self._max_avatars:
+            raise OverloadedError(
+                f"there are {self._max_avatars} avatars already; delete one first",
+                limit=f"max_avatars={self._max_avatars}",
+                retry_after_s=60.0,
+            )
+        record, portrait = self._made(avatar_id, display_name, consent, file)
+        if record.doubts and not confirmed:
+            raise ConfirmationNeededError(
+                f"this may not be a person's face: {' '.join(record.doubts)} Look at its landmarks (validate_only=true "
+                "shows them), and send it with confirm_doubtful_face=true if they sit where they should"
+            )
+        self._write(record, portrait)
+        self._records[record.avatar_id] = record
+        return record
+
+    def look(self, avatar_id: str, display_name: str, consent: str, file: bytes) -> AvatarRecord:
+        """What an avatar of this portrait would be; nothing is kept.
+
+        Args: avatar_id: empty to have one made; file: JPEG, PNG or WebP.
+        Raises: InvalidRequestError for anything that is wrong with the request, in words.
+        """
+        return self._made(self._checked(avatar_id, display_name, consent), display_name, consent, file)[0]
+
+    def portrait_of(self, file: bytes) -> Portrait:
+        """A picture, cropped to its face; nothing is kept. Raises: InvalidRequestError if it shows no face."""
+        return self._examiner.examine(decode(file)).portrait
+
+    def _checked(self, avatar_id: str, display_name: str, consent: str) -> str:
+        """The avatar's id, made if it is empty. Raises: InvalidRequestError naming what is wrong."""
         avatar_id = _checked_id(avatar_id or f"a-{secrets.token_hex(6)}")
         if avatar_id in self._records:
             raise InvalidRequestError(
@@ -147,21 +189,16 @@ class AvatarStore:
             )
         if len(display_name) > MAX_NAME:
             raise InvalidRequestError(f"display_name has {len(display_name)} characters; use at most {MAX_NAME}")
-        if len(self._records) - 1 >= self._max_avatars:
-            raise OverloadedError(
-                f"there are {self._max_avatars} avatars already; delete one first",
-                limit=f"max_avatars={self._max_avatars}",
-                retry_after_s=60.0,
-            )
+        return avatar_id
+
+    def _made(self, avatar_id: str, display_name: str, consent: str, file: bytes) -> tuple[AvatarRecord, Portrait]:
         image = decode(file)
         examined = self._examiner.examine(image)
         record = AvatarRecord(
             *(avatar_id, display_name or avatar_id, consent, image.shape[1], image.shape[0]),
-            *(examined.score, examined.warnings, datetime.now(UTC), examined.landmarks),
+            *(examined.score, examined.warnings, examined.doubts, datetime.now(UTC), examined.landmarks),
         )
-        self._write(record, examined.portrait)
-        self._records[avatar_id] = record
-        return record
+        return record, examined.portrait
 
     def _write(self, record: AvatarRecord, portrait: Portrait) -> None:
         new = self._folder / f"{_UNFINISHED}{record.avatar_id}-{secrets.token_hex(4)}"
@@ -178,6 +215,7 @@ class AvatarStore:
                 "height": record.height,
                 "score": record.score,
                 "warnings": record.warnings,
+                "doubts": record.doubts,
                 "created_at": record.created_at.isoformat(),
             }
             (new / "avatar.json").write_text(json.dumps(meta, indent=1))

@@ -25,6 +25,8 @@ _YAW = ((13.7, 1.0), (7.3, 0.6), (3.1, 0.22))
 _PITCH = ((11.9, 0.5), (5.3, 0.35))
 _ROLL = ((17.1, 0.55), (6.7, 0.3))
 _BREATH_S, _BREATH = 4.1, 0.28
+# Every hour begins anew, so that a caller's clock that jumps ahead by a year costs no more than one of them.
+_HOUR_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +39,17 @@ class Idle:
     pose: HeadPose
 
 
-class IdleMotion:
-    """The same seed gives the same motion, whatever moments are asked for and in whatever order."""
+class _Hour:
+    """The blinks and glances of one hour, made as far as they are asked for; times count from its beginning."""
 
-    def __init__(self, seed: int) -> None:
-        blinks, eyes, head = np.random.default_rng(seed).spawn(3)
-        self._blink_rng, self._eyes_rng = blinks, eyes
+    def __init__(self, seed: int, hour: int) -> None:
+        self._blink_rng, self._eyes_rng = np.random.default_rng([seed, hour]).spawn(2)
         self._blinks: list[tuple[float, float]] = []
-        self._next_blink_s = float(blinks.uniform(1.0, BLINK_EVERY_S[1] / 2))
+        self._next_blink_s = float(self._blink_rng.uniform(1.0, BLINK_EVERY_S[1] / 2))
         self._fixations: list[tuple[float, float, float]] = [(0.0, 0.0, 0.0)]
-        self._phases = head.uniform(0.0, 2 * math.pi, len(_YAW) + len(_PITCH) + len(_ROLL) + 1)
 
-    def at(self, time_s: float) -> Idle:
-        """Idle motion `time_s` seconds after the start, 0 or more."""
-        gaze_yaw, gaze_pitch = self._gaze(time_s)
-        return Idle(self._blink(time_s), gaze_yaw, gaze_pitch, self._pose(time_s))
-
-    def _blink(self, time_s: float) -> float:
+    def blink(self, time_s: float) -> float:
+        """How far the lids are shut, 0 to 1."""
         while self._next_blink_s <= time_s:
             self._blinks.append((self._next_blink_s, float(self._blink_rng.uniform(*BLINK_LASTS_S))))
             self._next_blink_s += float(self._blink_rng.uniform(*BLINK_EVERY_S))
@@ -71,7 +67,8 @@ class IdleMotion:
             return 1.0
         return math.cos(min(opening, 1.0) * math.pi / 2) ** 2 if opening < 1.0 else 0.0
 
-    def _gaze(self, time_s: float) -> tuple[float, float]:
+    def gaze(self, time_s: float) -> tuple[float, float]:
+        """Yaw and pitch of the eyes in degrees."""
         while self._fixations[-1][0] <= time_s:
             start = self._fixations[-1][0] + float(self._eyes_rng.uniform(*_FIXATION_S))
             yaw, pitch = self._eyes_rng.normal(0.0, _WANDER)
@@ -81,6 +78,23 @@ class IdleMotion:
         _, from_yaw, from_pitch = self._fixations[max(index - 1, 0)]
         t = min((time_s - start) / _SACCADE_S, 1.0)
         return from_yaw + (yaw - from_yaw) * t, from_pitch + (pitch - from_pitch) * t
+
+
+class IdleMotion:
+    """The same seed gives the same motion, whatever moments are asked for and in whatever order."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._number, self._hour = 0, _Hour(seed, 0)
+        self._phases = np.random.default_rng(seed).uniform(0.0, 2 * math.pi, len(_YAW) + len(_PITCH) + len(_ROLL) + 1)
+
+    def at(self, time_s: float) -> Idle:
+        """Idle motion `time_s` seconds after the start, 0 or more."""
+        number, within_s = divmod(time_s, _HOUR_S)
+        if int(number) != self._number:
+            self._number, self._hour = int(number), _Hour(self._seed, int(number))
+        gaze_yaw, gaze_pitch = self._hour.gaze(within_s)
+        return Idle(self._hour.blink(within_s), gaze_yaw, gaze_pitch, self._pose(time_s))
 
     def _pose(self, time_s: float) -> HeadPose:
         waves = iter(self._phases)

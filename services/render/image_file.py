@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -14,8 +14,14 @@ from services.common.errors import InvalidRequestError
 
 MAX_BYTES = 20 * 1024 * 1024
 MAX_PIXELS = 50_000_000
+# A header of more parts was made to keep its reader busy: a large PNG comes in some 2,500.
+_MAX_PARTS = 50_000
+# Each scan of a progressive JPEG goes through the whole picture again; encoders make some ten.
+_MAX_SCANS = 100
 # What shows through transparent pixels.
 _BACKGROUND = 200.0
+# Rows that are converted at once: a whole picture at its limit would take 600 MB as floats.
+_STRIP_ROWS = 256
 # JPEG markers that begin a frame, and so carry the size.
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
@@ -54,9 +60,9 @@ def _exif_orientation(tiff: bytes) -> int:
 def _jpeg(data: bytes) -> ImageHeader:
     at, orientation = 2, 1
     size: tuple[int, int] | None = None
-    while at + 4 <= len(data):
-        if data[at] != 0xFF:
-            raise _broken("JPEG")
+    for _ in range(_MAX_PARTS):
+        if at + 4 > len(data) or data[at] != 0xFF:
+            break
         marker = data[at + 1]
         if marker == 0xFF:
             at += 1
@@ -71,6 +77,9 @@ def _jpeg(data: bytes) -> ImageHeader:
             # The decoder would fill a file that was cut off with grey.
             if size is None or data.rfind(b"\xff\xd9") < at:
                 break
+            scans = data.count(b"\xff\xda", at)
+            if scans > _MAX_SCANS:
+                raise InvalidRequestError(f"the JPEG file has {scans} scans; send one with at most {_MAX_SCANS}")
             return ImageHeader("JPEG", *size, orientation)
         at += 2 + length
     raise _broken("JPEG")
@@ -79,9 +88,11 @@ def _jpeg(data: bytes) -> ImageHeader:
 def _png(data: bytes) -> ImageHeader:
     at, orientation = 8, 1
     size: tuple[int, int] | None = None
-    while at + 12 <= len(data):
+    for _ in range(_MAX_PARTS):
+        if at + 12 > len(data):
+            break
         length, kind = struct.unpack_from(">I4s", data, at)
-        if kind == b"IHDR" and length >= 8:
+        if kind == b"IHDR" and length >= 8 and size is None:
             size = struct.unpack_from(">II", data, at + 8)
         elif kind == b"eXIf":
             orientation = _exif_orientation(data[at + 8 : at + 8 + length])
@@ -96,7 +107,9 @@ def _webp(data: bytes) -> ImageHeader:
         raise _broken("WebP")
     at, orientation = 12, 1
     size: tuple[int, int] | None = None
-    while at + 8 <= len(data):
+    for _ in range(_MAX_PARTS):
+        if at + 8 > len(data):
+            break
         kind, length = struct.unpack_from("<4sI", data, at)
         body = data[at + 8 : at + 8 + length]
         if kind == b"VP8X" and len(body) >= 10:
@@ -153,6 +166,16 @@ def _upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(image)
 
 
+def _rgb_of(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Rows as OpenCV decodes them (grey, grey and alpha, BGR or BGRA; 8 or 16 bits) as RGB over the background."""
+    if image.dtype != np.uint8:
+        image = image >> 8
+    if image.shape[2] in (2, 4):
+        alpha = image[..., -1:].astype(np.float32) / 255.0
+        image = np.rint(image[..., :-1] * alpha + _BACKGROUND * (1.0 - alpha))
+    return np.asarray(image[..., ::-1], np.uint8)
+
+
 def decode(data: bytes) -> NDArray[np.uint8]:
     """An image file as RGB, shape (height, width, 3), turned as its EXIF data says, over grey where it is transparent.
 
@@ -166,13 +189,9 @@ def decode(data: bytes) -> NDArray[np.uint8]:
         raise _broken(header.kind) from error
     if image is None:
         raise _broken(header.kind)
-    if image.dtype != np.uint8:
-        # 16 bits per channel
-        image = image // 256
     if image.ndim == 2:
         image = image[..., None]
-    if image.shape[2] in (2, 4):
-        alpha = image[..., -1:].astype(np.float32) / 255.0
-        image = np.rint(image[..., :-1] * alpha + _BACKGROUND * (1.0 - alpha)).astype(np.uint8)
-    image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[..., ::-1]
-    return _upright(image.astype(np.uint8), header.orientation)
+    rgb = np.empty((*image.shape[:2], 3), np.uint8)
+    for top in range(0, image.shape[0], _STRIP_ROWS):
+        rgb[top : top + _STRIP_ROWS] = _rgb_of(image[top : top + _STRIP_ROWS])
+    return _upright(rgb, header.orientation)

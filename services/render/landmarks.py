@@ -6,6 +6,7 @@ those of the graphs of MediaPipe 0.10.21.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,14 @@ def _region_around(points: Points, first: int, second: int, scale: float) -> _Re
     return _Region(float(x), float(y), float((high - low).max()) * scale, angle)
 
 
+def _looks_at(points: Points) -> Iterator[_Region]:
+    """Regions around a face, each a little larger, smaller or turned."""
+    start = _region_around(points[:MESH_POINTS], 33, 263, 1.5)
+    for zoom in (0.92, 1.0, 1.1):
+        for turn in (-0.12, 0.0, 0.12):
+            yield _Region(start.x, start.y, start.edge * zoom, start.angle + turn)
+
+
 class FaceLandmarker:
     """Finds the faces of a picture. Not for use by two threads at once."""
 
@@ -155,15 +164,32 @@ class FaceLandmarker:
 
     def refine(self, image_rgb: Image, near: Points) -> Points:
         """The landmarks of the face at `near`, more exactly: the mean of several looks, each a little off."""
-        start = _region_around(near[:MESH_POINTS], 33, 263, 1.5)
         looks = [near]
-        for zoom in (0.92, 1.0, 1.1):
-            for turn in (-0.12, 0.0, 0.12):
-                region = _Region(start.x, start.y, start.edge * zoom, start.angle + turn)
-                found = self._landmarks(image_rgb, region, looks=1)
-                if found is not None:
-                    looks.append(found)
+        for region in _looks_at(near):
+            found = self._landmarks(image_rgb, region, looks=1)
+            if found is not None:
+                looks.append(found)
         return np.asarray(np.mean(looks, axis=0), np.float32)
+
+    def presence(self, image_rgb: Image, points: Points) -> float:
+        """How sure the mesh model is of a person's face at `points`, as a logit: the mean of several looks."""
+        logits = []
+        for region in _looks_at(points):
+            crop = region.crop(image_rgb, _MESH_EDGE).astype(np.float32) / 255.0
+            (logit,) = self._mesh(crop, "conv2d_31")
+            logits.append(float(logit.ravel()[0]))
+        return float(np.mean(logits))
+
+    def surroundings(self, image_rgb: Image, points: Points) -> float:
+        """How sure the detector is of the face at `points`, 0 to 1, when it sees what is around it as well."""
+        low, high = points[:MESH_POINTS, :2].min(0), points[:MESH_POINTS, :2].max(0)
+        (x, y), edge = (low + high) / 2, float((high - low).max())
+        scores = []
+        for zoom in (3.0, 4.0):
+            found = self._detect(image_rgb, _Region(float(x), float(y), zoom * edge))
+            here = [score for score, region in found if max(abs(region.x - x), abs(region.y - y)) < edge / 2]
+            scores.append(max(here, default=0.0))
+        return float(np.mean(scores))
 
     def _detect_at_scales(self, image: Image) -> list[tuple[float, _Region]]:
         """The detector sees faces of a sixth of the picture or more: look at parts of a large picture too."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from services.common.errors import InvalidRequestError
 from services.render.engine import FRAME_EDGE, MARGIN, PORTRAIT_EDGE, Portrait
 from services.render.landmarks import MESH_POINTS, FaceLandmarker, PersonSegmenter, Points
+from services.render.likeness import likeness_of
 
 MIN_FACE_PX = 80
 # A face this wide fills its part of the frame without being enlarged.
@@ -34,12 +35,14 @@ class Examined:
         landmarks: shape (468, 2), in pixels of the picture.
         score: how sure the detector was, 0 to 1.
         warnings: what may look wrong, a sentence each.
+        doubts: why it may not be a person's face, a sentence each; empty where there is no doubt.
     """
 
     portrait: Portrait
     landmarks: NDArray[np.float32]
     score: float
     warnings: tuple[str, ...]
+    doubts: tuple[str, ...]
 
 
 class PortraitExaminer:
@@ -75,7 +78,8 @@ class PortraitExaminer:
         warnings = _warnings(points, image_rgb.shape, len(faces))
         crop, crop_points = _crop(image_rgb, points)
         portrait = Portrait(crop, crop_points, self._segmenter.person(crop))
-        return Examined(portrait, points[:MESH_POINTS, :2].copy(), face.score, warnings)
+        doubts = likeness_of(self._landmarker, image_rgb, points).doubts
+        return Examined(portrait, points[:MESH_POINTS, :2].copy(), face.score, warnings, doubts)
 
 
 def _warnings(points: Points, shape: tuple[int, ...], face_count: int) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from services.common.errors import InvalidRequestError
 from services.common.timing import seconds_of
 from services.render.engine import MAX_SIZE, MIN_SIZE
 from services.render.expressions import MAX_GAZE_PITCH, MAX_GAZE_YAW, ExpressionKind
-from services.render.speech_motion import VisemeCue
+from services.render.speech_motion import MAX_CUES, VisemeCue
 from services.render.visemes import Viseme
 
 MIN_STREAM_SIZE = 256
@@ -91,6 +91,12 @@ def checked_still_size(size: int) -> int:
     if size % 2 or not MIN_SIZE <= size <= MAX_SIZE:
         raise InvalidRequestError(f"size is {size}; use an even number from {MIN_SIZE} to {MAX_SIZE}")
     return size
+
+
+def check_cue_count(count: int) -> None:
+    """Raises: InvalidRequestError for more visemes than an utterance may have, before any of them is looked at."""
+    if count > MAX_CUES:
+        raise InvalidRequestError(f"an utterance has at most {MAX_CUES} visemes, not {count}; split it")
 
 
 def cue_of(timing: media_pb2.VisemeTiming) -> VisemeCue:

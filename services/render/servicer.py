@@ -19,6 +19,7 @@ from services.common.audio import samples_of_pcm16
 from services.common.errors import InvalidRequestError, OverloadedError, ProtocolError
 from services.common.inference import InferenceThread
 from services.common.log import get_logger
+from services.common.streaming import write_within
 from services.common.timing import duration_of, duration_of_s, seconds_of
 from services.render.avatars import avatar_id_of
 from services.render.blendshapes import BLENDSHAPE_NAMES
@@ -27,6 +28,7 @@ from services.render.expressions import expression_pose, expression_weights, gaz
 from services.render.performance import DEFAULT_TRANSITION_S, Performance
 from services.render.requests import (
     check_config,
+    check_cue_count,
     check_utterance_id,
     checked_expression,
     checked_gaze,
@@ -138,7 +140,7 @@ class _Stream:
         await self._write(started=started)
 
     async def _write(self, **fields: Any) -> None:
-        await self._context.write(render_pb2.StreamingRenderResponse(**fields))
+        await write_within(self._context, render_pb2.StreamingRenderResponse(**fields), self._settings.idle_timeout_s)
 
     async def _do(self, request: render_pb2.StreamingRenderRequest) -> None:
         match request.WhichOneof("request"):
@@ -146,8 +148,9 @@ class _Stream:
                 await self._on_request(request.frame)
             case "visemes":
                 check_utterance_id(request.visemes.utterance_id)
-                cues = [cue_of(timing) for timing in request.visemes.visemes]
-                self._performance.add_visemes(request.visemes.utterance_id, cues)
+                check_cue_count(len(request.visemes.visemes))
+                # The shapes of a long text take a tenth of a second; nobody else need wait for them.
+                await asyncio.to_thread(self._add_visemes, request.visemes)
             case "audio":
                 await self._on_audio(request.audio)
             case "utterance_done":
@@ -164,6 +167,9 @@ class _Stream:
                 raise ProtocolError("a second config came; it is fixed for the stream, open a new one to change it")
             case None:
                 raise InvalidRequestError("a message was empty; set one of its fields")
+
+    def _add_visemes(self, visemes: render_pb2.StreamingRenderRequest.Visemes) -> None:
+        self._performance.add_visemes(visemes.utterance_id, [cue_of(timing) for timing in visemes.visemes])
 
     def _on_expression(self, request: render_pb2.StreamingRenderRequest.SetExpression) -> None:
         transition_s = DEFAULT_TRANSITION_S
@@ -253,6 +259,8 @@ class _Stream:
             )
         self._samples[key] = total
         await self._drawing.run(self._performance.add_audio, key, samples)
+        for forgotten in [known for known in self._samples if not self._performance.knows(known)]:
+            self._forget(forgotten)
         if self._by_audio:
             ready_s = total / self._sample_rate - LOOK_AHEAD_S
             await self._draw_until(key, max(0, math.floor(ready_s * self._frame_rate)))

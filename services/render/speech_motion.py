@@ -30,6 +30,8 @@ _EARLY_S, _PARTED_SHARE = 0.015, 0.25
 # Everything that can move the mouth at one moment lies within this time after it.
 LOOK_AHEAD_S = 0.2
 MAX_CUES = 50_000
+# Shapes that begin within a tenth of a second: speech at double pace has six. Each of them is work for every frame.
+MAX_CUES_AT_ONCE, AT_ONCE_S = 64, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,11 @@ class SpeechMotion:
             )
         if len(self._starts) >= MAX_CUES:
             raise InvalidRequestError(f"an utterance has at most {MAX_CUES} visemes; split it")
+        if len(self._starts) >= MAX_CUES_AT_ONCE and cue.start_s - self._starts[-MAX_CUES_AT_ONCE] < AT_ONCE_S:
+            raise InvalidRequestError(
+                f"more than {MAX_CUES_AT_ONCE} visemes begin within {AT_ONCE_S:g} s of {cue.start_s:.3f} s; "
+                "no mouth moves so fast"
+            )
 
     def _begin(self, viseme: Viseme, start_s: float, weight: float) -> None:
         if self._starts:

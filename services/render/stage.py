@@ -14,16 +14,23 @@ from services.render.engines import Chosen
 from services.render.settings import RenderSettings
 from services.render.video import VideoCodec, encode
 
+# Each may take seconds and hold 20 MiB.
+MAX_WAITING_PORTRAITS = 4
+
 
 class Stage:
-    """Owns two threads: `drawing` makes frames, `looking` reads portraits, so that a new face delays no frame."""
+    """Owns three threads: `drawing` makes frames, `preparing` reads the faces that are kept, `looking` reads portraits.
+
+    So a new face delays no frame, and a slow portrait no face.
+    """
 
     def __init__(self, settings: RenderSettings, chosen: Chosen, store: AvatarStore) -> None:
         self.engine = chosen.engine
         self.store = store
         self.info = media_pb2.EngineInfo(name=chosen.engine.name, reason=chosen.reason)
         self.drawing = InferenceThread("draw", max_pending=4 * settings.max_streams + 16)
-        self.looking = InferenceThread("portrait", max_pending=2 * settings.max_streams + 16)
+        self.preparing = InferenceThread("prepare", max_pending=2 * settings.max_streams + 16)
+        self.looking = InferenceThread("portrait", max_pending=MAX_WAITING_PORTRAITS)
         self._max_prepared = settings.max_prepared
         self._prepared: OrderedDict[str, PreparedAvatar] = OrderedDict()
         self._seed = 0
@@ -38,7 +45,7 @@ class Stage:
         # Deleted avatars are not served from here, whoever still draws them.
         self.store.record(avatar_id)
         if avatar_id not in self._prepared:
-            self._prepared[avatar_id] = await self.looking.run(
+            self._prepared[avatar_id] = await self.preparing.run(
                 lambda: self.engine.prepare(self.store.portrait(avatar_id))
             )
             while len(self._prepared) > self._max_prepared:
@@ -59,5 +66,5 @@ class Stage:
 
     def close(self) -> None:
         """Wait for what the threads are doing now."""
-        self.drawing.close()
-        self.looking.close()
+        for thread in (self.drawing, self.preparing, self.looking):
+            thread.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import av
 import numpy as np
@@ -16,7 +16,11 @@ from services.common.errors import InvalidRequestError
 from services.stt.vad import SAMPLE_RATE_HZ
 
 MAX_RECORDING_BYTES = 64 * 1024 * 1024
+MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
+MAX_CHANNELS = 8
 _READ = "WAV, FLAC, MP3, OGG, WebM and M4A are read"
+# Chunks of a WAV file before its sound; recorders write a handful.
+_MAX_WAV_CHUNKS = 1000
 # A shorter end than the header announces by more than this has been cut off.
 _TOLERANCE_S = 0.5
 
@@ -49,7 +53,9 @@ def _is_cut_off(recording: bytes, container: str) -> bool:
         return not recording[recording.rfind(b"OggS") :][5:6] > b"\x03"
     if container == "wav":
         chunk = 12
-        while recording[chunk : chunk + 4] not in (b"data", b""):
+        for _ in range(_MAX_WAV_CHUNKS):
+            if recording[chunk : chunk + 4] in (b"data", b""):
+                break
             chunk += 8 + int.from_bytes(recording[chunk + 4 : chunk + 8], "little") + 1 & ~1
         announced = int.from_bytes(recording[chunk + 4 : chunk + 8], "little")
         # Whoever wrote to a pipe could not know the length, and left the largest number.
@@ -57,13 +63,15 @@ def _is_cut_off(recording: bytes, container: str) -> bool:
     return False
 
 
-def decode(recording: bytes) -> Iterator[NDArray[np.float32]]:
+def decode(recording: bytes, max_s: float) -> Iterator[NDArray[np.float32]]:
     """The sound of a recording, a packet at a time; all channels mixed to one.
 
     Args:
         recording: a file in WAV, FLAC, MP3, OGG, WebM or M4A, at most 64 MiB.
+        max_s: how long it may be.
     Yields: shape (n,), in [-1, 1], 16 kHz.
-    Raises: InvalidRequestError, in words, if it is empty, too large, no such file, without sound, damaged or cut off.
+    Raises: InvalidRequestError, in words, if it is empty, too large, too long, no such file, without sound, damaged or
+        cut off.
     """
     if not recording:
         raise InvalidRequestError(f"audio is empty; {_READ}")
@@ -74,20 +82,17 @@ def decode(recording: bytes) -> Iterator[NDArray[np.float32]]:
     name = _container_of(recording)
     if _is_cut_off(recording, name):
         raise InvalidRequestError("the recording is cut off: it ends before its header says")
+    decoded = 0
     try:
-        with av.open(io.BytesIO(recording), "r", format=name) as container:
+        # Names and comments in the file may be in any encoding; nobody reads them here.
+        with av.open(io.BytesIO(recording), "r", format=name, metadata_errors="replace") as container:
             if not container.streams.audio:
                 raise InvalidRequestError(f"the file has no sound in it; {_READ}")
-            stream = container.streams.audio[0]
             announced_s = _announced_s(container, name)
-            resampler = AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
-            decoded = 0
-            for frame in container.decode(stream):
-                for samples in _resampled(resampler, frame):
-                    decoded += len(samples)
-                    yield samples
-            for samples in _resampled(resampler, None):
+            _check_length(announced_s, max_s)
+            for samples in _mono(container.decode(container.streams.audio[0])):
                 decoded += len(samples)
+                _check_length(decoded / SAMPLE_RATE_HZ, max_s)
                 yield samples
     except av.FFmpegError as error:
         raise InvalidRequestError(f"the recording is damaged or cut off: {error.strerror}; {_READ}") from error
@@ -99,11 +104,37 @@ def decode(recording: bytes) -> Iterator[NDArray[np.float32]]:
         )
 
 
+def _check_length(length_s: float, max_s: float) -> None:
+    if length_s > max_s:
+        raise InvalidRequestError(f"a recording lasts at most {max_s:g} s, and this one is longer; send it in parts")
+
+
 def _announced_s(container: InputContainer, name: str) -> float:
     """The length in the container's header; 0 where it says none (for MP3, FFmpeg guesses from the file's size)."""
     if name == "mp3" or container.duration is None:
         return 0.0
     return container.duration / av.time_base
+
+
+def _mono(frames: Iterable[AudioFrame]) -> Iterator[NDArray[np.float32]]:
+    """Frames of any format, which may change from one to the next, as one channel at 16 kHz."""
+    resampler: AudioResampler | None = None
+    present: tuple[str, str, int] | None = None
+    for frame in frames:
+        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if kind != present:
+            if not MIN_RATE_HZ <= frame.sample_rate <= MAX_RATE_HZ or frame.layout.nb_channels > MAX_CHANNELS:
+                raise InvalidRequestError(
+                    f"a recording has {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz and at most {MAX_CHANNELS} channels, "
+                    f"not {frame.sample_rate} Hz and {frame.layout.nb_channels}"
+                )
+            if resampler is not None:
+                yield from _resampled(resampler, None)
+            resampler, present = AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ), kind
+        assert resampler is not None
+        yield from _resampled(resampler, frame)
+    if resampler is not None:
+        yield from _resampled(resampler, None)
 
 
 def _resampled(resampler: AudioResampler, frame: AudioFrame | None) -> Iterator[NDArray[np.float32]]:

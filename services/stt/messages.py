@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from avatar.media.v1 import media_pb2
 from avatar.stt.v1 import stt_pb2
 from google.protobuf.duration_pb2 import Duration
@@ -85,7 +87,7 @@ def check_format(audio_format: media_pb2.AudioFormat, engine_rate_hz: int) -> No
     if audio_format.encoding != media_pb2.AUDIO_ENCODING_LINEAR16:
         raise InvalidRequestError(
             "audio_format.encoding is AUDIO_ENCODING_LINEAR16 on a stream, not "
-            f"{media_pb2.AudioEncoding.Name(audio_format.encoding)}; Recognize reads files"
+            f"{_name_of(media_pb2.AudioEncoding, audio_format.encoding)}; Recognize reads files"
         )
     if audio_format.sample_rate_hertz != engine_rate_hz:
         raise InvalidRequestError(
@@ -93,6 +95,11 @@ def check_format(audio_format: media_pb2.AudioFormat, engine_rate_hz: int) -> No
         )
     if audio_format.channel_count != 1:
         raise InvalidRequestError(f"audio_format.channel_count is 1, not {audio_format.channel_count}")
+
+
+def _name_of(enum: Any, number: int) -> str:
+    """The name of an enum's value; its number where the contract has no name for it."""
+    return str(enum.Name(number)) if number in enum.values() else str(number)
 
 
 def result_of(result: Result, language_code: str) -> stt_pb2.RecognitionResult:

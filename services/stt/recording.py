@@ -42,12 +42,13 @@ class Step:
     position: int
 
 
-def transcribe(recording: bytes, stream: SpeechStream, voice: VoiceDetector) -> Iterator[Step]:
+def transcribe(recording: bytes, stream: SpeechStream, voice: VoiceDetector, max_s: float) -> Iterator[Step]:
     """The finals of a recording, stretch by stretch, in bounded memory.
 
     Args:
         recording: a file as `decode` reads it.
         stream: open and unused; the caller closes it.
+        max_s: how long the recording may be.
     Raises: InvalidRequestError as `decode`; EngineError.
     """
     listener = Listener(stream, voice, _NoTurnModel(), TurnDetector(_RULES))
@@ -58,7 +59,7 @@ def transcribe(recording: bytes, stream: SpeechStream, voice: VoiceDetector) -> 
         return Step(tuple(finals), listener.position)
 
     pieces: list[NDArray[np.float32]] = []
-    for piece in decode(recording):
+    for piece in decode(recording, max_s):
         pieces.append(piece)
         if sum(map(len, pieces)) >= _STEP_SAMPLES:
             yield step(np.concatenate(pieces))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from avatar.media.v1 import media_pb2
@@ -15,6 +16,7 @@ from services.common.audio import samples_of_pcm16
 from services.common.errors import InvalidRequestError, OverloadedError, ProtocolError
 from services.common.inference import InferenceThread
 from services.common.log import get_logger
+from services.common.streaming import write_within
 from services.common.timing import duration_of
 from services.stt.engine import SpeechEngine
 from services.stt.listener import Listener, Result
@@ -32,6 +34,8 @@ from services.stt.turn_detector import TurnDetector, TurnEvent
 from services.stt.turn_model import TurnModel
 from services.stt.vad import SAMPLE_RATE_HZ, VoiceDetector
 
+# RFC 5646, section 4.4.1
+MAX_LANGUAGE_TAG_CHARACTERS = 35
 _LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
 Request = stt_pb2.StreamingRecognizeRequest
 Response = stt_pb2.StreamingRecognizeResponse
@@ -55,6 +59,7 @@ class SpeechToTextServicer(stt_pb2_grpc.SpeechToTextServiceServicer):
         self._turn_model = turn_model
         self._rules = rules_of_settings(settings.turn)
         self._idle_timeout_s = settings.idle_timeout_s
+        self._max_recording_s = settings.max_recording_s
         self._max_streams = settings.max_streams
         self._open_streams = 0
 
@@ -70,7 +75,8 @@ class SpeechToTextServicer(stt_pb2_grpc.SpeechToTextServiceServicer):
             stream = await thread.run(self._engine.open_stream, self._engine.capabilities.language_of(language_code))
             turns = TurnDetector(rules)
             listener = Listener(stream, self._new_voice_detector(), self._turn_model, turns)
-            call = _Call(context, thread, listener, language_code, interim_results=config.interim_results)
+            write = functools.partial(write_within, context, limit_s=self._idle_timeout_s)
+            call = _Call(write, thread, listener, language_code, interim_results=config.interim_results)
             try:
                 await call.started(config, self._info)
                 while (request := await self._next(requests)) is not None:
@@ -85,7 +91,7 @@ class SpeechToTextServicer(stt_pb2_grpc.SpeechToTextServiceServicer):
         response = stt_pb2.RecognizeResponse()
         async with self._thread() as thread:
             stream = await thread.run(self._engine.open_stream, self._engine.capabilities.language_of(language_code))
-            steps = transcribe(request.audio, stream, self._new_voice_detector())
+            steps = transcribe(request.audio, stream, self._new_voice_detector(), self._max_recording_s)
             try:
                 while (step := await thread.run(next, steps, None)) is not None:
                     response.results.extend(result_of(result, language_code) for result in step.results)
@@ -112,8 +118,10 @@ class SpeechToTextServicer(stt_pb2_grpc.SpeechToTextServiceServicer):
 
     def _language_code(self, config: stt_pb2.RecognitionConfig) -> str:
         tag = config.language_code
-        if tag and not _LANGUAGE_TAG.fullmatch(tag):
-            raise InvalidRequestError('language_code is a BCP-47 tag like "en" or "en-US"')
+        if len(tag) > MAX_LANGUAGE_TAG_CHARACTERS or (tag and not _LANGUAGE_TAG.fullmatch(tag)):
+            raise InvalidRequestError(
+                f'language_code is a BCP-47 tag like "en" or "en-US", at most {MAX_LANGUAGE_TAG_CHARACTERS} characters'
+            )
         return tag if self._engine.capabilities.language_of(tag) and tag else self._engine.capabilities.languages[0]
 
     async def _next(self, requests: AsyncIterator[Request]) -> Request | None:
@@ -146,9 +154,15 @@ class _Call:
     """One StreamingRecognize call after its config."""
 
     def __init__(
-        self, context: Any, thread: InferenceThread, listener: Listener, language_code: str, *, interim_results: bool
+        self,
+        write: Callable[[Response], Awaitable[None]],
+        thread: InferenceThread,
+        listener: Listener,
+        language_code: str,
+        *,
+        interim_results: bool,
     ) -> None:
-        self._context = context
+        self._send = write
         self._thread = thread
         self._listener = listener
         self._language_code = language_code
@@ -196,4 +210,4 @@ class _Call:
 
     async def _write(self, response: Response) -> None:
         response.audio_processed_offset.CopyFrom(duration_of(self._listener.position, SAMPLE_RATE_HZ))
-        await self._context.write(response)
+        await self._send(response)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from services.common.errors import InvalidRequestError, NotFoundError, UnsupportedError
 
 SLOWEST, FASTEST = 0.5, 2.0
+MAX_LANGUAGE_TAG_CHARACTERS = 35
 
 
 class Viseme(IntEnum):
@@ -148,9 +149,11 @@ class SpeechEngine(Protocol):
 def find_language(capabilities: Capabilities, tag: str) -> str | None:
     """The engine's language for a BCP-47 tag: itself, else the nearest parent that is spoken ("de" for "de-AT").
 
-    Source: lookup of RFC 4647, section 3.4.
+    Source: lookup of RFC 4647, section 3.4; no tag is longer than RFC 5646, section 4.4.1, advises.
     """
     spoken = {language.lower(): language for language in capabilities.languages}
+    if len(tag) > MAX_LANGUAGE_TAG_CHARACTERS:
+        return None
     subtags = tag.lower().replace("_", "-").split("-")
     while subtags:
         if language := spoken.get("-".join(subtags)):
@@ -171,10 +174,12 @@ def resolve_style(capabilities: Capabilities, voice: str, language: str, speakin
     voice = voice or capabilities.voices[0].id
     if voice not in {known.id for known in capabilities.voices}:
         names = ", ".join(f"voices/{known.id}" for known in capabilities.voices)
-        raise NotFoundError(f"there is no voice voices/{voice}; there are {names}")
+        raise NotFoundError(f"there is no voice voices/{voice[:80]}; there are {names}")
     found = find_language(capabilities, language or "en")
     if found is None:
-        raise UnsupportedError(f"this engine does not speak {language}; it speaks {', '.join(capabilities.languages)}")
+        raise UnsupportedError(
+            f"this engine does not speak {language[:80]}; it speaks {', '.join(capabilities.languages)}"
+        )
     speaking_rate = speaking_rate or 1.0
     if not SLOWEST <= speaking_rate <= FASTEST:
         raise InvalidRequestError(f"speaking_rate is {SLOWEST:g} to {FASTEST:g}, not {speaking_rate:g}")

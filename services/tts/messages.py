@@ -25,7 +25,7 @@ def style_of(config: tts_pb2.SynthesisConfig, capabilities: Capabilities) -> Sty
     """The style that a config asks for, with defaults. Raises: as `resolve_style`."""
     if config.voice and not config.voice.startswith(_VOICE_PREFIX):
         names = ", ".join(voice_name(voice.id) for voice in capabilities.voices)
-        raise NotFoundError(f"there is no voice {config.voice}; there are {names}")
+        raise NotFoundError(f"there is no voice {config.voice[:80]}; there are {names}")
     voice = config.voice.removeprefix(_VOICE_PREFIX)
     return resolve_style(capabilities, voice, config.language_code, config.speaking_rate)
 

@@ -13,6 +13,7 @@ from avatar.tts.v1 import tts_pb2, tts_pb2_grpc
 from services.common.audio import wav_of
 from services.common.errors import EngineError, InvalidRequestError, ProtocolError
 from services.common.server import MAX_MESSAGE_BYTES
+from services.common.streaming import write_within
 from services.common.timing import duration_of
 from services.tts.engine import SpeechEngine, find_language
 from services.tts.messages import (
@@ -27,7 +28,7 @@ from services.tts.messages import (
 )
 from services.tts.narration import Chunk, Narration
 from services.tts.slots import Slot, Slots
-from services.tts.stream import SynthesisStream, write_within
+from services.tts.stream import SynthesisStream
 from services.tts.text import Segmenter
 from services.tts.utterances import MAX_TEXT_CHARACTERS
 

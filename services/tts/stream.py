@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Generator
 from typing import Any
 
-import grpc
 from avatar.tts.v1 import tts_pb2
 
 from services.common.errors import EngineError, ProtocolError
 from services.common.log import get_logger
 from services.common.status import status_of
+from services.common.streaming import write_within
 from services.tts.engine import Capabilities, Style
 from services.tts.messages import audio_of, begins_something, end_of, timing_of
 from services.tts.narration import Chunk, Narration
@@ -20,22 +20,6 @@ from services.tts.utterances import Utterance, UtteranceQueue
 
 log = get_logger(__name__)
 _Response = tts_pb2.StreamingSynthesizeResponse
-
-
-async def write_within(context: Any, response: Any, limit_s: float) -> None:
-    """Send a message.
-
-    Raises: ProtocolError if the caller does not read for so long that it will not fit in; CancelledError if the caller
-        has gone.
-    """
-    try:
-        async with asyncio.timeout(limit_s):
-            await context.write(response)
-    except TimeoutError as error:
-        raise ProtocolError(f"nothing was read for {limit_s:g} s; read what the call sends") from error
-    except grpc.aio.InternalError as error:
-        # A message to a caller who has gone cannot be sent; gRPC is about to cancel the whole handler.
-        raise asyncio.CancelledError from error
 
 
 class _Speech:
@@ -92,7 +76,9 @@ class SynthesisStream:
                     self._changed.set()
         except TimeoutError as error:
             raise ProtocolError(f"nothing came for {self._idle_timeout_s:g} s; open another stream to go on") from error
-        self._reading = None
+        finally:
+            # The writer may still have something to say.
+            self._reading = None
         self._queue.close()
         self._changed.set()
 
@@ -175,7 +161,7 @@ class SynthesisStream:
             speech.sequence += 1
 
     async def _fail(self, utterance: Utterance, error: EngineError) -> None:
-        log.warning("synthesis_failed", error=str(error))
+        log.warning("synthesis_failed", reason=error.reason, pii_error=str(error))
         if not utterance.is_cancelled:
             self._queue.end(utterance)
             await self._respond(_Response(warning=status_of(error)))

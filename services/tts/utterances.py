@@ -27,6 +27,11 @@ class Utterance:
         self.sent_samples = 0
 
 
+def _check_id(utterance_id: str) -> None:
+    if not 1 <= len(utterance_id) <= MAX_ID_CHARACTERS:
+        raise InvalidRequestError(f"an utterance_id has 1 to {MAX_ID_CHARACTERS} characters, not {len(utterance_id)}")
+
+
 def _reused(utterance_id: str) -> ProtocolError:
     return ProtocolError(f"utterance {utterance_id} has had its last text; begin another with a new utterance_id")
 
@@ -52,6 +57,7 @@ class UtteranceQueue:
 
         Raises: InvalidRequestError, ProtocolError, OverloadedError.
         """
+        _check_id(utterance_id)
         if utterance_id in self._expects_text:
             self._ignore_text(utterance_id, is_last=is_last)
             return
@@ -68,10 +74,6 @@ class UtteranceQueue:
             utterance.text.complete()
 
     def _begin(self, utterance_id: str) -> Utterance:
-        if not 1 <= len(utterance_id) <= MAX_ID_CHARACTERS:
-            raise InvalidRequestError(
-                f"an utterance_id has 1 to {MAX_ID_CHARACTERS} characters, not {len(utterance_id)}"
-            )
         if len(self._open) == MAX_OPEN_UTTERANCES:
             raise OverloadedError(
                 f"{MAX_OPEN_UTTERANCES} utterances wait in this stream; send more when some have ended",
@@ -86,7 +88,8 @@ class UtteranceQueue:
         self._expects_text[utterance_id] = not is_last
 
     def flush(self, utterance_id: str) -> None:
-        """Let what there is of an utterance be spoken. Raises: ProtocolError if it has not begun."""
+        """Let what there is of an utterance be spoken. Raises: InvalidRequestError; ProtocolError if it has not begun."""
+        _check_id(utterance_id)
         if utterance := self._open.get(utterance_id):
             utterance.text.flush()
         elif utterance_id not in self._expects_text:
@@ -96,7 +99,11 @@ class UtteranceQueue:
         """Drop an utterance, or all of them if the id is empty.
 
         One that is not open is left alone: it may have ended while the cancel was on its way.
+
+        Raises: InvalidRequestError if it cannot be an id.
         """
+        if utterance_id:
+            _check_id(utterance_id)
         for utterance in [self._open.get(utterance_id)] if utterance_id else list(self._open.values()):
             if utterance is not None:
                 utterance.is_cancelled = True

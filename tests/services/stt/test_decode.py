@@ -17,6 +17,7 @@ from services.stt import decode as decode_module
 from services.stt.decode import decode
 
 SECONDS = 3
+MAX_S = 3600.0
 TONE_HZ = 440
 # Container, codec, sample rate, layout of the channels.
 KINDS = [
@@ -55,7 +56,7 @@ def recording(request: pytest.FixtureRequest) -> bytes:
 
 
 def sound_of(recording: bytes) -> NDArray[np.float32]:
-    return np.concatenate(list(decode(recording)))
+    return np.concatenate(list(decode(recording, MAX_S)))
 
 
 def test_every_container_becomes_mono_at_16_khz(recording: bytes) -> None:
@@ -103,7 +104,7 @@ def test_a_wav_that_was_written_to_a_pipe_has_no_length_and_is_taken() -> None:
 )
 def test_what_is_no_recording_is_refused_in_words(why: str, recording: bytes, words: str) -> None:
     with pytest.raises(InvalidRequestError, match=words):
-        list(decode(recording))
+        list(decode(recording, MAX_S))
 
 
 def test_a_film_without_sound_is_refused() -> None:
@@ -114,19 +115,19 @@ def test_a_film_without_sound_is_refused() -> None:
         file.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
         file.mux(stream.encode(None))
     with pytest.raises(InvalidRequestError, match="no sound in it"):
-        list(decode(out.getvalue()))
+        list(decode(out.getvalue(), MAX_S))
 
 
 def test_a_recording_over_64_mib_is_refused_with_the_limit() -> None:
     with pytest.raises(InvalidRequestError, match=r"at most 64 MiB, not 64\.1 MiB"):
-        next(decode(bytes(decode_module.MAX_RECORDING_BYTES + 100_000)))
+        next(decode(bytes(decode_module.MAX_RECORDING_BYTES + 100_000), MAX_S))
 
 
 def test_a_long_recording_is_decoded_in_bounded_memory() -> None:
     pcm = bytes(2 * 8_000 * 600)
     recording = wav_of(pcm, 8_000)
     tracemalloc.start()
-    samples = sum(len(piece) for piece in decode(recording))
+    samples = sum(len(piece) for piece in decode(recording, MAX_S))
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert samples == 16_000 * 600

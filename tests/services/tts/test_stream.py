@@ -11,10 +11,11 @@ import pytest
 from avatar.tts.v1 import tts_pb2
 
 from services.common.errors import ProtocolError
+from services.common.streaming import write_within
 from services.common.timing import samples_of
 from services.tts.engine import resolve_style
 from services.tts.slots import Slots
-from services.tts.stream import SynthesisStream, write_within
+from services.tts.stream import SynthesisStream
 from tests.fakes.speaking_engine import ENDLESS, RATE_HZ, SpeakingEngine
 from tests.services.tts.serving import End, cancel, text
 

@@ -137,6 +137,7 @@ class Avatar(_message.Message):
     DETECTION_SCORE_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    DOUBTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"avatars/{avatar}"."""
     display_name: _builtins.str
@@ -159,11 +160,17 @@ class Avatar(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What may look wrong, a sentence each: a head turned far, an open mouth, a small face, several faces."""
+        """What may look wrong, a sentence each: a head turned far, an open mouth, a small face, several faces (the
+        largest is taken).
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
+
+    @_builtins.property
+    def doubts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why this may not be a person's face, a sentence each; empty where there is no doubt."""
 
     def __init__(
         self,
@@ -178,10 +185,11 @@ class Avatar(_message.Message):
         detection_score: _builtins.float = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        doubts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "create_time", b"create_time", "detection_score", b"detection_score", "display_name", b"display_name", "height", b"height", "landmarks", b"landmarks", "name", b"name", "portrait", b"portrait", "warnings", b"warnings", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "create_time", b"create_time", "detection_score", b"detection_score", "display_name", b"display_name", "doubts", b"doubts", "height", b"height", "landmarks", b"landmarks", "name", b"name", "portrait", b"portrait", "warnings", b"warnings", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -195,10 +203,16 @@ class CreateAvatarRequest(_message.Message):
 
     AVATAR_FIELD_NUMBER: _builtins.int
     AVATAR_ID_FIELD_NUMBER: _builtins.int
+    CONFIRM_DOUBTFUL_FACE_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     avatar_id: _builtins.str
     """The last part of its name: 1 to 63 of a-z, 0-9 and "-", not "-" at either end. Empty means the server makes one. A
     name that is taken is INVALID_ARGUMENT.
     """
+    confirm_doubtful_face: _builtins.bool
+    """True accepts a face that may not be a person's: somebody has looked at its landmarks, which validate_only shows."""
+    validate_only: _builtins.bool
+    """True answers as if the face were made, doubtful or not, and keeps nothing (AIP-163)."""
     @_builtins.property
     def avatar(self) -> Global___Avatar:
         """The face; portrait and consent are needed."""
@@ -208,10 +222,12 @@ class CreateAvatarRequest(_message.Message):
         *,
         avatar: Global___Avatar | None = ...,
         avatar_id: _builtins.str = ...,
+        confirm_doubtful_face: _builtins.bool = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["avatar", b"avatar"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar", b"avatar", "avatar_id", b"avatar_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar", b"avatar", "avatar_id", b"avatar_id", "confirm_doubtful_face", b"confirm_doubtful_face", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -625,7 +641,9 @@ class StreamingRenderRequest(_message.Message):
 
     @_builtins.property
     def visemes(self) -> Global___StreamingRenderRequest.Visemes:
-        """Mouth shapes of an utterance. They win over shapes heard in its audio. At most 50,000 in an utterance."""
+        """Mouth shapes of an utterance. They win over shapes heard in its audio. At most 50,000 in an
+        utterance, and 64 that begin within a tenth of a second.
+        """
 
     @_builtins.property
     def audio(self) -> _media_pb2.AudioChunk:

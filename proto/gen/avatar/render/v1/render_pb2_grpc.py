@@ -228,7 +228,9 @@ class AvatarServiceServicer(object):
     """
 
     def CreateAvatar(self, request, context):
-        """Makes a face from one portrait; takes about a second. RESOURCE_EXHAUSTED when as many are kept as the settings allow.
+        """Makes a face from one portrait; takes about a second. RESOURCE_EXHAUSTED when as many are kept as the settings
+        allow, or when 4 portraits wait to be looked at. What may not be a person's face (an animal's, a statue's) is
+        refused until it is confirmed: FAILED_PRECONDITION, with CONFIRMATION_NEEDED as the reason.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -91,7 +91,10 @@ class AvatarServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AvatarServiceAsyncStub: ...
     CreateAvatar: _grpc.UnaryUnaryMultiCallable[_render_pb2.CreateAvatarRequest, _render_pb2.Avatar]
-    """Makes a face from one portrait; takes about a second. RESOURCE_EXHAUSTED when as many are kept as the settings allow."""
+    """Makes a face from one portrait; takes about a second. RESOURCE_EXHAUSTED when as many are kept as the settings
+    allow, or when 4 portraits wait to be looked at. What may not be a person's face (an animal's, a statue's) is
+    refused until it is confirmed: FAILED_PRECONDITION, with CONFIRMATION_NEEDED as the reason.
+    """
     GetAvatar: _grpc.UnaryUnaryMultiCallable[_render_pb2.GetAvatarRequest, _render_pb2.Avatar]
     """One face; NOT_FOUND if there is none of that name."""
     ListAvatars: _grpc.UnaryUnaryMultiCallable[_render_pb2.ListAvatarsRequest, _render_pb2.ListAvatarsResponse]
@@ -105,7 +108,10 @@ class AvatarServiceAsyncStub(AvatarServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateAvatar: _aio.UnaryUnaryMultiCallable[_render_pb2.CreateAvatarRequest, _render_pb2.Avatar]  # type: ignore[assignment]
-    """Makes a face from one portrait; takes about a second. RESOURCE_EXHAUSTED when as many are kept as the settings allow."""
+    """Makes a face from one portrait; takes about a second. RESOURCE_EXHAUSTED when as many are kept as the settings
+    allow, or when 4 portraits wait to be looked at. What may not be a person's face (an animal's, a statue's) is
+    refused until it is confirmed: FAILED_PRECONDITION, with CONFIRMATION_NEEDED as the reason.
+    """
     GetAvatar: _aio.UnaryUnaryMultiCallable[_render_pb2.GetAvatarRequest, _render_pb2.Avatar]  # type: ignore[assignment]
     """One face; NOT_FOUND if there is none of that name."""
     ListAvatars: _aio.UnaryUnaryMultiCallable[_render_pb2.ListAvatarsRequest, _render_pb2.ListAvatarsResponse]  # type: ignore[assignment]
@@ -122,7 +128,10 @@ class AvatarServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _render_pb2.CreateAvatarRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_render_pb2.Avatar, _abc.Awaitable[_render_pb2.Avatar]]:
-        """Makes a face from one portrait; takes about a second. RESOURCE_EXHAUSTED when as many are kept as the settings allow."""
+        """Makes a face from one portrait; takes about a second. RESOURCE_EXHAUSTED when as many are kept as the settings
+        allow, or when 4 portraits wait to be looked at. What may not be a person's face (an animal's, a statue's) is
+        refused until it is confirmed: FAILED_PRECONDITION, with CONFIRMATION_NEEDED as the reason.
+        """
 
     @_abc_1.abstractmethod
     def GetAvatar(

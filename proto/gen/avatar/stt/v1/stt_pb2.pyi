@@ -30,8 +30,8 @@ class RecognitionConfig(_message.Message):
 
     LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
     language_code: _builtins.str
-    """BCP-47 tag, "en" or "en-US" for instance. Empty means the engine's default, which the answer names. A language
-    that the engine cannot hear is refused (UNIMPLEMENTED) with those that it can.
+    """BCP-47 tag, "en" or "en-US" for instance, at most 35 characters. Empty means the engine's default, which the
+    answer names. A language that the engine cannot hear is refused (UNIMPLEMENTED) with those that it can.
     """
     def __init__(
         self,
@@ -99,7 +99,9 @@ class TurnConfig(_message.Message):
     EAGER_THRESHOLD_FIELD_NUMBER: _builtins.int
     MIN_BARGE_IN_DURATION_FIELD_NUMBER: _builtins.int
     end_of_turn_threshold: _builtins.float
-    """The turn ends when the turn model is at least this sure, 0 to 1."""
+    """The turn ends when the turn model is this sure after min_silence_duration, 0 to 1. The longer the silence, the less
+    sure it has to be, down to 0 at max_silence_duration.
+    """
     eager_threshold: _builtins.float
     """Below end_of_turn_threshold: END_OF_TURN_LIKELY is sent from here on, so that the caller may start work early.
     0 to 1; 0 turns it off.
@@ -440,7 +442,9 @@ class RecognizeRequest(_message.Message):
     CONFIG_FIELD_NUMBER: _builtins.int
     AUDIO_FIELD_NUMBER: _builtins.int
     audio: _builtins.bytes
-    """A file in WAV, FLAC, MP3, OGG, WebM or M4A; at most 64 MiB, of any length in time, rate and number of channels."""
+    """A file in WAV, FLAC, MP3, OGG, WebM or M4A: at most 64 MiB, 3 hours unless the server is set otherwise, 4000 to
+    192000 Hz and 8 channels.
+    """
     @_builtins.property
     def config(self) -> Global___RecognitionConfig:
         """What is spoken."""

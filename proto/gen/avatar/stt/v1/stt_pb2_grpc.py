@@ -57,7 +57,7 @@ class SpeechToTextServiceServicer(object):
     """
 
     def Recognize(self, request, context):
-        """One recording of any length, one answer. The HTTP twin of StreamingRecognize.
+        """One recording, one answer. The HTTP twin of StreamingRecognize.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,7 @@ class SpeechToTextServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SpeechToTextServiceAsyncStub: ...
     Recognize: _grpc.UnaryUnaryMultiCallable[_stt_pb2.RecognizeRequest, _stt_pb2.RecognizeResponse]
-    """One recording of any length, one answer. The HTTP twin of StreamingRecognize."""
+    """One recording, one answer. The HTTP twin of StreamingRecognize."""
     StreamingRecognize: _grpc.StreamStreamMultiCallable[_stt_pb2.StreamingRecognizeRequest, _stt_pb2.StreamingRecognizeResponse]
     """Audio in, results and turn events out while it is spoken. No HTTP binding (AIP-127)."""
     GetHealth: _grpc.UnaryUnaryMultiCallable[_stt_pb2.GetHealthRequest, _stt_pb2.GetHealthResponse]
@@ -46,7 +46,7 @@ class SpeechToTextServiceAsyncStub(SpeechToTextServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Recognize: _aio.UnaryUnaryMultiCallable[_stt_pb2.RecognizeRequest, _stt_pb2.RecognizeResponse]  # type: ignore[assignment]
-    """One recording of any length, one answer. The HTTP twin of StreamingRecognize."""
+    """One recording, one answer. The HTTP twin of StreamingRecognize."""
     StreamingRecognize: _aio.StreamStreamMultiCallable[_stt_pb2.StreamingRecognizeRequest, _stt_pb2.StreamingRecognizeResponse]  # type: ignore[assignment]
     """Audio in, results and turn events out while it is spoken. No HTTP binding (AIP-127)."""
     GetHealth: _aio.UnaryUnaryMultiCallable[_stt_pb2.GetHealthRequest, _stt_pb2.GetHealthResponse]  # type: ignore[assignment]
@@ -61,7 +61,7 @@ class SpeechToTextServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _stt_pb2.RecognizeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_stt_pb2.RecognizeResponse, _abc.Awaitable[_stt_pb2.RecognizeResponse]]:
-        """One recording of any length, one answer. The HTTP twin of StreamingRecognize."""
+        """One recording, one answer. The HTTP twin of StreamingRecognize."""
 
     @_abc_1.abstractmethod
     def StreamingRecognize(
