@@ -110,9 +110,7 @@ class Signaling:
         data = message.get("data")
         match message.get("type"):
             case "offer":
-                sdp = await session.peer.answer(_field(data, "sdp", str))
-                answer = {"type": "answer", "sdp": sdp}
-                await _send(socket, {"type": "answer", "peerId": _peer_id(session, legacy=legacy), "data": answer})
+                await self._answer(socket, session, _field(data, "sdp", str), legacy=legacy)
             case "ice-candidate":
                 if isinstance(data, dict):
                     await session.peer.add_candidate(data)
@@ -133,6 +131,15 @@ class Signaling:
             case _:
                 # Unknown types have never been answered.
                 log.debug("message_ignored", type=str(message.get("type"))[:40])
+
+    async def _answer(self, socket: web.WebSocketResponse, session: Session, offer: str, *, legacy: bool) -> None:
+        head = {"type": "answer", "peerId": _peer_id(session, legacy=legacy)}
+        await _send(socket, head | {"data": {"type": "answer", "sdp": await session.peer.answer(offer)}})
+        if legacy and "\nm=application " in offer and not session.peer.face_asked.is_set():
+            # Only clients built on simple-peer open a data channel. They never ask for the face, and offer what they
+            # are asked to offer, by a signal of that library.
+            wanted = {"kind": "video", "init": {"direction": "recvonly"}}
+            await _send(socket, head | {"data": {"type": "transceiverRequest", "transceiverRequest": wanted}})
 
     async def _run(self, socket: web.WebSocketResponse, session: Session, *, legacy: bool) -> None:
         await session.run()

@@ -100,9 +100,9 @@ async def answer(context: Any, method: str, work: Awaitable[HttpReply]) -> httpb
     except HttpError as error:
         reply = json_reply({"detail": error.detail}, error.status)
     except Exception as raised:
-        error = only_member(raised)
-        if isinstance(error, AvatarError):
-            reply = reply_of(error)
+        cause = only_member(raised)
+        if isinstance(cause, AvatarError):
+            reply = reply_of(cause)
         else:
             log.exception("call_failed", method=method)
             reply = json_reply({"detail": "internal error; the server's log has the cause"}, 500)

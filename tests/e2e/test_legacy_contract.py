@@ -102,7 +102,7 @@ async def spoken(older: Product, http: aiohttp.ClientSession, **members: Any) ->
 def as_opus(sound: bytes, container: str) -> bytes:
     """A WAV file in the way a browser records."""
     out = io.BytesIO()
-    with av.open(io.BytesIO(sound)) as source, av.open(out, "w", format=container) as made:
+    with av.open(io.BytesIO(sound), "r") as source, av.open(out, "w", format=container) as made:
         stream = made.add_stream("libopus", rate=48_000)
         resampler = av.AudioResampler(format="s16", layout="mono", rate=48_000, frame_size=960)
         for frame in [*source.decode(audio=0), None]:

@@ -73,7 +73,7 @@ async def test_health_and_reflection_pass(behind: Behind) -> None:
 
 @pytest.mark.parametrize(
     ("listener", "path"),
-    [("tts", "/v1/nothing"), ("tts", "/"), ("page", "/v1/nothing"), ("legacy", "/v1/nothing")],
+    [("tts", "/v1/nothing"), ("page", "/v1/nothing"), ("legacy", "/v1/nothing")],
 )
 async def test_an_unknown_path_is_404_in_json(behind: Behind, listener: str, path: str) -> None:
     async with behind.http.get(behind.url(listener, path)) as response:
@@ -252,11 +252,6 @@ async def test_a_websocket_reaches_the_orchestrator_and_is_told_its_listener(
         assert await socket.receive_json() == {"path": path, "listener": [listener]}
         await socket.send_str("ha")
         assert await socket.receive_str() == "haha"
-
-
-async def test_plain_http_on_the_legacy_port_is_told_to_upgrade(behind: Behind) -> None:
-    async with behind.http.get(behind.url("legacy", "/anything")) as response:
-        assert (await answer(response))[0] == 426
 
 
 PREFLIGHT = {"access-control-request-method": "POST", "access-control-request-headers": "content-type,x-grpc-web"}

@@ -86,10 +86,10 @@ async def test_a_form_reaches_the_service_byte_by_byte(older: Older) -> None:
 
 async def test_a_body_without_a_type_reaches_the_service(older: Older) -> None:
     older.voice.reply = json_reply({"detail": []}, 422)
-    skip = {"skip_auto_headers": ["content-type"]}
-    assert (await older.ask("POST", "/synthesize", data=b"{}", **skip))[0] == 422
+    untyped: dict[str, Any] = {"skip_auto_headers": ["content-type"]}
+    assert (await older.ask("POST", "/synthesize", data=b"{}", **untyped))[0] == 422
     assert (older.voice.sent.content_type, older.voice.sent.data) == ("", b"{}")
-    assert (await older.ask("POST", "/synthesize", **skip))[0] == 422
+    assert (await older.ask("POST", "/synthesize", **untyped))[0] == 422
     assert older.voice.sent.data == b""
 
 

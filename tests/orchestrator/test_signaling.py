@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from orchestrator import signaling
 from orchestrator.conversations import Conversations
 from orchestrator.session import Channels, SessionConfig
 from orchestrator.settings import ReplyName
@@ -109,10 +110,62 @@ async def test_a_legacy_client_may_offer_before_it_has_read_its_config(
             await person.sees()
 
 
+async def test_a_legacy_client_whose_microphone_was_refused_offers_nothing_and_is_answered() -> None:
+    offer = "v=0\r\no=- 46117 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=extmap-allow-mixed\r\na=msid-semantic: WMS\r\n"
+    async with serving() as server, socket_at(server.url, legacy=True) as socket:
+        await socket.send("offer", type="offer", sdp=offer)
+        answer = (await socket.next("answer"))["data"]
+        assert answer["type"] == "answer"
+        assert answer["sdp"].startswith("v=0")
+        assert "m=" not in answer["sdp"]
+        # A second try, with one.
+        async with browser(microphone=True) as person:
+            await socket.answer_to(person.peer)
+            await person.connected.wait()
+
+
+async def test_a_legacy_client_may_wrap_every_signal_of_its_library_in_an_offer() -> None:
+    async with serving() as server, socket_at(server.url, legacy=True) as socket, browser(microphone=True) as person:
+        await socket.answer_to(person.peer)
+        line = {"candidate": "candidate:2 1 udp 2122260222 127.0.0.1 50998 typ host", "sdpMid": "0", "sdpMLineIndex": 0}
+        await socket.send("offer", type="candidate", candidate=line)
+        await socket.send("offer", type="renegotiate", renegotiate=True)
+        await socket.send("offer", type="transceiverRequest", transceiverRequest={"kind": "video"})
+        await socket.send("offer", type=["nonsense"])
+        await socket.send("offer", type="candidate", candidate=line | {"candidate": "nonsense"})
+        # Only what cannot be followed is answered.
+        assert "no ICE candidate" in (await socket.next())["error"]
+        await socket.answer_to(person.peer)
+        await person.connected.wait()
+
+
+@pytest.mark.parametrize(
+    ("offers", "is_asked"), [({"data": True}, True), ({"data": True, "face": True}, False), ({}, False)]
+)
+async def test_a_legacy_client_that_can_be_asked_for_the_face_is_asked(offers: dict[str, bool], is_asked: bool) -> None:
+    wanted = {"type": "transceiverRequest", "transceiverRequest": {"kind": "video", "init": {"direction": "recvonly"}}}
+    async with (
+        serving() as server,
+        socket_at(server.url, legacy=True) as socket,
+        browser(microphone=True, **offers) as person,
+    ):
+        await socket.answer_to(person.peer)
+        await socket.connection.send_str("{")
+        following = await socket.next("answer", "error")
+        assert (following.get("data") == wanted, following["type"] == "error") == (is_asked, not is_asked)
+
+
+async def test_a_legacy_client_never_sends_a_pong_and_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signaling, "PING_INTERVAL_S", 0.05)
+    async with serving() as server, socket_at(server.url, legacy=True) as socket:
+        assert [(await socket.next())["type"] for _ in range(5)] == ["config", *["ping"] * 4]
+        assert len([session for session in server.conversations.all() if not session.peer.closed.is_set()]) == 1
+
+
 async def test_a_legacy_client_gets_the_old_messages_only() -> None:
     async with serving() as server, socket_at(server.url, legacy=True) as socket:
         config = await socket.next()
-        uuid.UUID(config["peerId"])
+        assert str(uuid.UUID(config["peerId"])) == config["peerId"]
         assert set(config["data"]) == {"iceServers", "videoCodec", "audioCodec"}
         for kind in ("text", "interrupt", "avatar", "expression", "pong", "unheard-of"):
             await socket.send(kind, text="hello", avatar="avatars/x", kind="happy", intensity=1)

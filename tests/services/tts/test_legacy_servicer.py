@@ -73,7 +73,7 @@ def seconds(answer: Answer) -> float:
     assert answer.headers["content-disposition"] == "attachment; filename=speech.wav"
     with wave.open(io.BytesIO(answer.body)) as file:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 24_000)
-        frames = file.getnframes()
+        frames: int = file.getnframes()
         assert len(file.readframes(frames + 1)) == 2 * frames
     return frames / 24_000
 
