@@ -1,0 +1,1 @@
+"""Makes the API reference and the OpenAPI documents from the contract."""
