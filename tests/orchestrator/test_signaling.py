@@ -153,6 +153,7 @@ async def test_a_legacy_client_that_can_be_asked_for_the_face_is_asked(offers: d
         await socket.connection.send_str("{")
         following = await socket.next("answer", "error")
         assert (following.get("data") == wanted, following["type"] == "error") == (is_asked, not is_asked)
+        await person.connected.wait()
 
 
 async def test_a_legacy_client_never_sends_a_pong_and_stays(monkeypatch: pytest.MonkeyPatch) -> None:
