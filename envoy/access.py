@@ -46,10 +46,9 @@ def cookie_name(edge: Edge) -> str:
     return f"__Host-avatar-{edge.ports.page}"
 
 
-def _without(header: str, pattern: str) -> Json:
+def _without(header: str, string_match: Json) -> Json:
     """Matches a request whose header is missing or does not fit."""
-    fits = {"safe_regex": {"regex": pattern}}
-    return {"name": header, "string_match": fits, "invert_match": True, "treat_missing_header_as_empty": True}
+    return {"name": header, "string_match": string_match, "invert_match": True, "treat_missing_header_as_empty": True}
 
 
 def _in_address(edge: Edge) -> Json:
@@ -73,12 +72,12 @@ def guarded(edge: Edge, listener: str, table: list[Json]) -> list[Json]:
     """The routes of a listener for those who know the token, and a refusal for all others; as given without one."""
     if edge.token is None:
         return table
-    token = re.escape(edge.token)
-    strangers = [_without("authorization", f"(?i:bearer) +{token}")]
+    strangers = [_without("authorization", {"safe_regex": {"regex": f"(?i:bearer) +{re.escape(edge.token)}"}})]
     sockets = [route for route in table if "upgrade_configs" in route.get("route", {})]
     first = [route | {"match": route["match"] | _in_address(edge)} for route in sockets]
     # The others have no TLS: a browser sends them no secure cookie, and nobody else should.
     if listener == "page":
         first.append(_welcome(edge))
-        strangers.append(_without("cookie", f"(.*;\\s*)?{cookie_name(edge)}={token}(\\s*;.*)?"))
+        # Among any others; whoever has the token within something longer has it.
+        strangers.append(_without("cookie", {"contains": f"{cookie_name(edge)}={edge.token}"}))
     return [*first, routes.refusal({"prefix": "/", "headers": strangers}, 401, _SAYS), *table]

@@ -6,7 +6,6 @@ The JSON transcoder chooses the route twice: filters take their options from the
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from clusters import STICKY
@@ -167,17 +166,17 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _origins(edge: Edge) -> Json:
+def _origins(edge: Edge) -> list[Json]:
     """Pages that may call: ours, and any that this machine serves to itself, which could call without a page too.
 
-    On the network "this machine" is whichever the browser runs on, so those are left out.
+    On the network "this machine" is whichever the browser runs on, so those are left out. One matcher for each: a
+    machine has more addresses than a regular expression of Envoy's may hold.
     """
     port = "" if edge.ports.page == 443 else f":{edge.ports.page}"
-    ours = [re.escape(f"https://{_bracketed(name)}{port}") for name in edge.names]
-    more = [re.escape(origin) for origin in edge.origins]
+    ours = [f"https://{_bracketed(name)}{port}" for name in edge.names]
+    local = {"safe_regex": {"regex": r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"}}
     alone = edge.on_loopback and edge.token is None
-    local = [r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"] if alone else []
-    return {"safe_regex": {"regex": "|".join([*local, *ours, *more])}}
+    return [{"exact": origin} for origin in (*ours, *edge.origins)] + ([local] if alone else [])
 
 
 def _named(route: Json) -> Json:
@@ -192,15 +191,11 @@ def virtual_hosts(edge: Edge, listener: str, routes: list[Json]) -> list[Json]:
     A page from elsewhere is refused, also where the browser would ask no leave (a simple POST, a WebSocket). On
     loopback so is a host name that is not ours: a foreign page may point its own name at 127.0.0.1 (DNS rebinding).
     """
-    foreign = {
-        "name": "origin",
-        "string_match": _origins(edge),
-        "invert_match": True,
-    }
+    foreign = [{"name": "origin", "string_match": origin, "invert_match": True} for origin in _origins(edge)]
     present = {"name": "origin", "present_match": True}
     cors = {
         "@type": f"{HTTP_FILTERS}.cors.v3.CorsPolicy",
-        "allow_origin_string_match": [_origins(edge)],
+        "allow_origin_string_match": _origins(edge),
         "allow_methods": "GET,POST,DELETE,OPTIONS",
         "allow_headers": "authorization,content-type,grpc-timeout,traceparent,x-grpc-web,x-session-id,x-user-agent",
         "expose_headers": "grpc-status,grpc-message,grpc-status-details-bin,x-request-id",
@@ -221,7 +216,7 @@ def virtual_hosts(edge: Edge, listener: str, routes: list[Json]) -> list[Json]:
             # It is between the caller and this proxy.
             "request_headers_to_remove": ["authorization", "cookie"],
             "routes": [
-                _named(route) for route in (refusal({"prefix": "/", "headers": [present, foreign]}, 403), *routes)
+                _named(route) for route in (refusal({"prefix": "/", "headers": [present, *foreign]}, 403), *routes)
             ],
         }
     ]

@@ -18,6 +18,9 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from services.common.settings import Settings
+from tools.cli.settings import KINDS
+
 ROOT = Path(__file__).resolve().parent.parent
 READY_S = 60.0
 STOP_S = 15.0
@@ -137,10 +140,12 @@ class Edge:
         return ssl.create_default_context(cafile=self.certificate)
 
 
-def _render(folder: Path, ports: EdgePorts, upstreams: Mapping[str, Sequence[int]]) -> list[list[str]]:
+def _render(
+    folder: Path, ports: EdgePorts, upstreams: Mapping[str, Sequence[int]], arguments: Sequence[str]
+) -> list[list[str]]:
     """The commands that make an Envoy's files, as the supervisor runs them."""
     config = [sys.executable, "envoy/render_config.py", "--out", str(folder / "envoy.json")]
-    config += ["--certificate", str(folder / "tls/certificate.pem"), "--key", str(folder / "tls/key.pem")]
+    config += ["--certificate", str(folder / "tls/certificate.pem"), "--key", str(folder / "tls/key.pem"), *arguments]
     for port in dataclasses.fields(EdgePorts):
         config += [f"--{port.name.replace('_', '-')}-port", str(getattr(ports, port.name))]
     for name, replicas in upstreams.items():
@@ -151,19 +156,24 @@ def _render(folder: Path, ports: EdgePorts, upstreams: Mapping[str, Sequence[int
 
 @contextlib.asynccontextmanager
 async def running_envoy(
-    upstreams: Mapping[str, Sequence[int]], ports: EdgePorts | None = None, drain_s: float = 0.0
+    upstreams: Mapping[str, Sequence[int]],
+    ports: EdgePorts | None = None,
+    drain_s: float = 0.0,
+    arguments: Sequence[str] = (),
 ) -> AsyncIterator[Edge]:
     """An Envoy in front of what listens on loopback, or will.
 
-    Args: upstreams: name as in `envoy/render_config.py` (render, tts, stt, stt_second, page, conversation) to the
-        ports of its replicas. What is left out is a port where nobody listens.
+    Args:
+        upstreams: name as in `envoy/render_config.py` (render, tts, stt, stt_second, page, conversation) to the ports
+            of its replicas. What is left out is a port where nobody listens.
+        arguments: more of `envoy/render_config.py`.
     """
     ports = ports or EdgePorts(*free_ports(len(dataclasses.fields(EdgePorts))))
     names = ("render", "tts", "stt", "stt_second", "page", "conversation")
     nobody = {name: [port] for name, port in zip(names, free_ports(len(names)), strict=True)}
     with tempfile.TemporaryDirectory(prefix="avatar-edge-") as name:
         folder = Path(name)
-        for command in _render(folder, ports, nobody | dict(upstreams)):
+        for command in _render(folder, ports, nobody | dict(upstreams), arguments):
             made = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.DEVNULL)
             assert await made.wait() == 0, f"{command[1]} failed"
         config = folder / "envoy.json"
@@ -228,3 +238,24 @@ async def running_stack(
             for name in native:
                 waiting.create_task(running[name].ready())
         yield Stack(native, edge, running)
+
+
+def config_file(folder: Path, more: str = "") -> Path:
+    """An avatar.toml for a stack of a test's own: its data in `folder/data`, with the installed models, and free ports.
+
+    Args: more: sections of which the ports are added; every line goes to the section that its first word names, such as
+        "orchestrator reply = 'echo'".
+    """
+    data = folder / "data"
+    data.mkdir(parents=True)
+    (data / "models").symlink_to(Settings().data_dir / "models")
+    kinds = [kind for kind in KINDS if kind is not Settings]
+    sections = {kind.section(): [key for key in kind.model_fields if key.endswith("port")] for kind in kinds}
+    free = iter(free_ports(sum(map(len, sections.values()))))
+    lines = [f'data_dir = "{data}"']
+    for section, keys in sections.items():
+        lines += [f"[{section}]", *(f"{key} = {next(free)}" for key in keys)]
+        lines += [line.partition(" ")[2] for line in more.splitlines() if line.split()[:1] == [section]]
+    path = folder / "avatar.toml"
+    path.write_text("\n".join(lines))
+    return path

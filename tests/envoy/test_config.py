@@ -76,7 +76,7 @@ def test_replicas_names_and_origins_are_taken_as_given(tmp_path: Path) -> None:
     assert [one["endpoint"]["address"]["socket_address"]["address"] for one in replicas] == ["tts-1", "fd00::2"]
     text = json.dumps(config)
     assert '"domains": ["avatar.home"]' in text
-    assert r"https://my\\.app" in text
+    assert '"exact": "https://my.app"' in text
 
 
 @pytest.mark.parametrize(

@@ -152,8 +152,10 @@ async def serving_conversations(conversations: FakeConversations) -> AsyncIterat
 
 
 async def _page(request: web.Request) -> web.StreamResponse:
-    """A file of the page; as a WebSocket, tells what was asked for and then says everything twice."""
+    """A file of the page, or what was asked for; as a WebSocket, tells that and then says everything twice."""
     if request.headers.get("upgrade", "").lower() != "websocket":
+        if request.path == "/echo":
+            return web.json_response(dict(request.headers))
         if request.path != "/":
             raise web.HTTPNotFound
         return web.Response(text="<!doctype html><title>page</title>", content_type="text/html")

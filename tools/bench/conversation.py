@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from tools.bench.browser import Browser, Sound, browsing
 from tools.bench.record import Record, Row, row
 from tools.bench.speech import SAMPLE_RATE_HZ, SILENCE_DB, last_voiced_ms, levels_db, synthesise, to_page
-from tools.cli import processes
-from tools.cli.services import channel_to
+from tools.cli.channel import channel_to
 from tools.cli.stack import running_stack
 
 SENTENCES = (
@@ -60,11 +59,11 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 async def measure(given: argparse.Namespace) -> Record:
     """Talk. Returns: the record."""
-    async with running_stack({"ORCHESTRATOR_REPLY": "echo"}), channel_to(processes.TTS) as tts:
+    async with running_stack({"ORCHESTRATOR_REPLY": "echo"}) as settings, channel_to(settings.tts.port) as tts:
         sentences = [await synthesise(tts, text, voice) for text in SENTENCES for voice in VOICES]
         over = await synthesise(tts, OVER)
         async with browsing(scripted_microphone=True) as browser:
-            await browser.start(f"https://localhost:{processes.PAGE_PORT}")
+            await browser.start(f"https://localhost:{settings.network.page_port}")
             caller = _Caller(browser)
             for index in range(given.turns):
                 await caller.turn(sentences[index % len(sentences)])

@@ -19,7 +19,7 @@ from tools.bench.browser import browsing
 from tools.bench.record import Record, row
 from tools.bench.speech import SAMPLE_RATE_HZ, to_page
 from tools.bench.taps import passing
-from tools.cli import processes
+from tools.cli.settings import StackSettings
 from tools.cli.stack import running_stack
 
 RENDER_TAP, STT_TAP = 50181, 50183
@@ -49,9 +49,9 @@ async def measure(given: argparse.Namespace) -> Record:
         "ORCHESTRATOR_RENDER_ADDRESS": f"127.0.0.1:{RENDER_TAP}",
         "ORCHESTRATOR_STT_ADDRESS": f"127.0.0.1:{STT_TAP}",
     }
-    async with running_stack(env), _taps() as seen, browsing(scripted_microphone=True) as browser:
+    async with running_stack(env) as settings, _taps(settings) as seen, browsing(scripted_microphone=True) as browser:
         page = browser.page
-        await browser.start(f"https://localhost:{processes.PAGE_PORT}")
+        await browser.start(f"https://localhost:{settings.network.page_port}")
         await page.evaluate("capture.readStamps = true")
         await browser.wait_until(await browser.now_ms() + given.seconds * 1000)
         origin_s = await page.evaluate("performance.timeOrigin") / 1000
@@ -95,7 +95,7 @@ async def measure(given: argparse.Namespace) -> Record:
 
 
 @contextlib.asynccontextmanager
-async def _taps() -> AsyncIterator[_Seen]:
+async def _taps(settings: StackSettings) -> AsyncIterator[_Seen]:
     seen = _Seen()
 
     def asked_render(method: str, raw: bytes) -> None:
@@ -122,8 +122,8 @@ async def _taps() -> AsyncIterator[_Seen]:
                 seen.clicks_s.append(time.time())
 
     async with (
-        passing(RENDER_TAP, processes.RENDER, asked_render, stamped),
-        passing(STT_TAP, processes.STT, asked_stt, lambda _, raw: raw),
+        passing(RENDER_TAP, settings.render.port, asked_render, stamped),
+        passing(STT_TAP, settings.stt.port, asked_stt, lambda _, raw: raw),
     ):
         yield seen
 

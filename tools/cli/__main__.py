@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import getpass
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +19,15 @@ from avatar.tts.v1 import tts_pb2, tts_pb2_grpc
 from google.protobuf.json_format import MessageToJson
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from services.common import settings_file
 from services.common.errors import AvatarError, InvalidRequestError
-from tools.cli import supervisor, talk
-from tools.cli.services import channel_to, channels
+from services.common.settings_file import SettingsError
+from tools.cli import lan, stack, talk
+from tools.cli.announce import announce_token
+from tools.cli.services import channels, public_channel
+from tools.cli.settings import print_all, read_all
+from tools.cli.supervisor import StackError
 
-CONVERSATIONS_PORT = 8086
 MAX_FILE_BYTES = 64 * 1024 * 1024
 
 
@@ -39,11 +44,11 @@ def _read(path: Path) -> bytes:
 def _up(given: argparse.Namespace) -> None:
     wanted = {"REPLY": given.reply, "AVATAR": given.avatar, "VOICE": given.voice, "LANGUAGE_CODE": given.language}
     env = {f"ORCHESTRATOR_{name}": value for name, value in wanted.items() if value}
-    supervisor.up(env, detach=given.detach)
+    stack.up(env | ({"NETWORK_LAN": "true"} if given.lan else {}), detach=given.detach)
 
 
 def _status(given: argparse.Namespace) -> None:
-    found = asyncio.run(supervisor.status())
+    found = asyncio.run(stack.status())
     if given.json:
         print(json.dumps(found, indent=2))
     else:
@@ -52,8 +57,24 @@ def _status(given: argparse.Namespace) -> None:
         for name, state in states.items():
             print(f"{name:14}{state}")
         print(f"address       {found['address']}" if found["running"] else "no avatar runs; start one with `avatar up`")
+        if found["asks_for_token"]:
+            print("token         asked for on every port; `avatar token` prints it")
     if not found["ready"]:
         sys.exit(1)
+
+
+def _token(given: argparse.Namespace) -> None:
+    settings = read_all()
+    token = lan.new_token(settings) if given.new else lan.read_token(settings)
+    if given.new and stack.restart_envoy(settings):
+        print(
+            "the running avatar asks for the new token from now on; whoever had the old one must come in anew",
+            file=sys.stderr,
+        )
+    if given.plain or not sys.stdout.isatty():
+        print(token)
+    else:
+        announce_token(settings)
 
 
 async def _say(given: argparse.Namespace) -> None:
@@ -69,7 +90,7 @@ async def _say(given: argparse.Namespace) -> None:
 
 
 async def _say_in_conversation(text: str) -> None:
-    async with channel_to(CONVERSATIONS_PORT) as channel:
+    async with public_channel(read_all(), "legacy") as channel:
         stub = conversation_pb2_grpc.ConversationServiceStub(channel)
         found = await stub.ListConversations(conversation_pb2.ListConversationsRequest(), timeout=5)
         running = [c for c in found.conversations if not c.HasField("end_time")]
@@ -95,10 +116,13 @@ async def _portrait(given: argparse.Namespace) -> None:
                 avatar = render_pb2.Avatar(
                     display_name=given.name or given.file.stem[:80], portrait=_read(given.file), consent=given.consent
                 )
-                made = await stub.CreateAvatar(render_pb2.CreateAvatarRequest(avatar=avatar, avatar_id=given.id))
+                request = render_pb2.CreateAvatarRequest(
+                    avatar=avatar, avatar_id=given.id, confirm_doubtful_face=given.confirm
+                )
+                made = await stub.CreateAvatar(request)
                 print(made.name)
-                for warning in made.warnings:
-                    print(f"note: {warning}")
+                for note in (*made.doubts, *made.warnings):
+                    print(f"note: {note}")
             case "list":
                 for avatar in (await stub.ListAvatars(render_pb2.ListAvatarsRequest())).avatars:
                     print(f"{avatar.name:40}{avatar.display_name}")
@@ -119,7 +143,9 @@ async def _talk(given: argparse.Namespace) -> None:
                 speech = await talk.synthesise(to["tts"], given.text, given.language, given.voice)
             else:
                 speech = talk.read_recording(given.audio)
-            async with talk.avatar_of(to["render"], portrait, given.out.stem, consent) as avatar:
+            async with talk.avatar_of(
+                to["render"], portrait, given.out.stem, consent, confirmed=given.confirm
+            ) as avatar:
                 bar.update(task, description="drawing")
                 pictures = talk.frames(to["render"], avatar, speech)
                 count = await talk.write_mp4(
@@ -136,19 +162,31 @@ def _bench(given: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="avatar", description="A real-time talking avatar on your own machine.")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings; instead of AVATAR_CONFIG or the usual place"
+    )
     commands = parser.add_subparsers(required=True, metavar="command")
 
     up = commands.add_parser("up", help="start everything and print the address")
     up.add_argument("--detach", action="store_true", help="return when it serves; `avatar down` ends it")
+    up.add_argument("--lan", action="store_true", help="for other devices on the network too, who then need a token")
     up.add_argument("--reply", choices=("demo", "echo", "assistant"), help="who answers")
     up.add_argument("--avatar", help='which face, such as "avatars/default"')
     up.add_argument("--voice", help='which voice, as "voices/..." of the page\'s list')
     up.add_argument("--language", help='what is spoken, such as "en" or "de"')
     up.set_defaults(run=_up)
-    commands.add_parser("down", help="end everything").set_defaults(run=lambda _: supervisor.down())
+    commands.add_parser("down", help="end everything").set_defaults(run=lambda _: stack.down())
     status = commands.add_parser("status", help="what runs and whether it serves; exits with 1 if not all does")
     status.add_argument("--json", action="store_true", help="for programs")
     status.set_defaults(run=_status)
+
+    token = commands.add_parser("token", help="how other devices come in, after `up --lan`")
+    token.add_argument("--new", action="store_true", help="replace the token: who has the old one is shut out")
+    token.add_argument("--plain", action="store_true", help="the token alone, for programs")
+    token.set_defaults(run=_token)
+    commands.add_parser("settings", help="every setting, its value, and what decides it").set_defaults(
+        run=lambda _: print_all()
+    )
 
     say = commands.add_parser("say", help="say a text in the running conversation, or write it to a WAV file")
     say.add_argument("text")
@@ -171,6 +209,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--consent", required=True, help="who agreed to the use of this face, and how")
     add.add_argument("--name", default="", help="for people")
     add.add_argument("--id", default="", help="last part of its name")
+    add.add_argument("--confirm", action="store_true", help="take it although it may not be a person's face")
     actions.add_parser("list", help="every face")
     delete = actions.add_parser("delete", help="forget a face and its portrait")
     delete.add_argument("avatar", help="avatars/...")
@@ -185,6 +224,7 @@ def _parser() -> argparse.ArgumentParser:
     talking.add_argument("--language", default="en")
     talking.add_argument("--voice", default="")
     talking.add_argument("--consent", default="", help="who agreed to the use of this face, and how")
+    talking.add_argument("--confirm", action="store_true", help="take a portrait that may not be a person's face")
     talking.set_defaults(run=lambda given: asyncio.run(_talk(given)))
 
     bench = commands.add_parser("bench", help="measure, and write a record with hardware and commit")
@@ -197,12 +237,20 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command. Exits with 1 and a sentence on failure."""
     given = _parser().parse_args(arguments)
+    if given.config is not None:
+        os.environ[settings_file.VARIABLE] = str(given.config)
+    if os.environ.get(settings_file.VARIABLE):
+        # The processes that we start run in another folder.
+        os.environ[settings_file.VARIABLE] = str(settings_file.path())
     try:
         given.run(given)
-    except (supervisor.StackError, AvatarError, OSError) as error:
+    except (StackError, SettingsError, AvatarError, OSError) as error:
         sys.exit(f"avatar: {error}")
     except grpc.aio.AioRpcError as error:
-        sys.exit(f"avatar: {error.details()}")
+        words = str(error.details())
+        if "confirm_doubtful_face" in words:
+            words += " (on this command line: --confirm)"
+        sys.exit(f"avatar: {words}")
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-# A process that is not there yet is tried again soon.
-_EAGER = [
-    ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
-    ("grpc.max_reconnect_backoff_ms", 200),
-    ("grpc.use_local_subchannel_pool", 1),
-]
+from tools.cli import lan
+from tools.cli.channel import channel_to
+from tools.cli.settings import StackSettings
+
+_ANSWER_TIMEOUT_S = 2.0
 
 
-async def wait_until_serving(port: int) -> None:
+async def wait_until_serving(port: int, token: str | None = None, host: str = "127.0.0.1") -> None:
     """Return once the server's health says SERVING, however long that takes."""
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=_EAGER) as channel:
+    async with channel_to(port, token, host) as channel:
         while True:
             try:
                 watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True)
@@ -30,9 +29,9 @@ async def wait_until_serving(port: int) -> None:
                 await asyncio.sleep(0.05)
 
 
-async def is_serving(port: int) -> bool:
+async def is_serving(port: int, token: str | None = None, host: str = "127.0.0.1") -> bool:
     """Whether the server's health says SERVING now."""
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=_EAGER) as channel:
+    async with channel_to(port, token, host) as channel:
         try:
             answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2)
         except grpc.aio.AioRpcError:
@@ -40,13 +39,42 @@ async def is_serving(port: int) -> bool:
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-async def is_listening(port: int) -> bool:
+async def is_listening(host: str, port: int) -> bool:
     """Whether anything accepts a connection."""
     try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        _, writer = await asyncio.open_connection(host, port)
     except OSError:
         return False
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()
     return True
+
+
+async def page_answers(settings: StackSettings) -> None:
+    """Return once the page is healthy through Envoy, however long that takes."""
+    while not await page_is_healthy(settings):  # noqa: ASYNC110 - Envoy tells nobody when it is ready
+        await asyncio.sleep(0.1)
+
+
+async def page_is_healthy(settings: StackSettings) -> bool:
+    """Whether the page's port says that all is well now."""
+    token = lan.token_of_running(settings)
+    headers = ["GET /health HTTP/1.1", "host: localhost", "connection: close"]
+    headers += [f"authorization: Bearer {token}"] if token else []
+    try:
+        trust = ssl.create_default_context(cafile=settings.data_dir / "tls" / "certificate.pem")
+        async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(
+                settings.reach, settings.network.page_port, ssl=trust, server_hostname="localhost"
+            )
+            try:
+                writer.write("\r\n".join((*headers, "", "")).encode())
+                status = await reader.readline()
+            finally:
+                writer.close()
+                with contextlib.suppress(OSError, ssl.SSLError):
+                    await writer.wait_closed()
+    except OSError:  # also when it takes too long
+        return False
+    return b" 200 " in status

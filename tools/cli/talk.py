@@ -74,19 +74,24 @@ def read_recording(path: Path) -> Speech:
 
 @contextlib.asynccontextmanager
 async def avatar_of(
-    channel: grpc.aio.Channel, portrait: bytes | None, display_name: str, consent: str
+    channel: grpc.aio.Channel, portrait: bytes | None, display_name: str, consent: str, *, confirmed: bool = False
 ) -> AsyncIterator[str]:
-    """The name of an avatar made from the portrait, forgotten afterwards; without one, the default's."""
+    """The name of an avatar made from the portrait, forgotten afterwards; without one, the default's.
+
+    Args: confirmed: take what may not be a person's face.
+    """
     if portrait is None:
         yield "avatars/default"
         return
     stub = render_pb2_grpc.AvatarServiceStub(channel)
     avatar = render_pb2.Avatar(display_name=display_name[:80], portrait=portrait, consent=consent)
-    request = render_pb2.CreateAvatarRequest(avatar=avatar, avatar_id=f"talk-{uuid.uuid4().hex[:12]}")
+    request = render_pb2.CreateAvatarRequest(
+        avatar=avatar, avatar_id=f"talk-{uuid.uuid4().hex[:12]}", confirm_doubtful_face=confirmed
+    )
     made = await stub.CreateAvatar(request)
     try:
-        for warning in made.warnings:
-            print(f"note: {warning}")
+        for note in (*made.doubts, *made.warnings):
+            print(f"note: {note}")
         yield made.name
     finally:
         await stub.DeleteAvatar(render_pb2.DeleteAvatarRequest(name=made.name))

@@ -1,39 +1,137 @@
-"""The supervisor says in words what went wrong, and leaves nothing running."""
+"""The supervisor says in words what went wrong, waits for its children, and leaves nothing running."""
 
 from __future__ import annotations
 
 import os
+import signal
+import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.stack import free_ports
-from tools.cli import processes, supervisor
+from tools.cli import processes, stack, state, supervisor
 from tools.cli.processes import Process
+from tools.cli.settings import StackSettings, read_all
+from tools.cli.state import State
 from tools.cli.supervisor import StackError, Supervisor
 
 
 @pytest.fixture(autouse=True)
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stack of this test's own: its data, no public ports, no Envoy."""
-    monkeypatch.setenv("AVATAR_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(supervisor, "_PUBLIC_PORTS", ())
-    monkeypatch.setattr(processes, "envoy_files", list)
+def without_envoy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "envoy_files", lambda _: [])
 
 
-def writing_its_pid(path: Path, port: int) -> Process:
-    """A process that runs and never serves."""
-    program = f"import os, time; open({str(path)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-    return Process("mute", (sys.executable, "-c", program), port)
+class Told:
+    """Keeps what a person would have been told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def serves(self, name: str, after_s: float) -> None:
+        self.lines.append(f"{name} serves")
+
+    def ready(self, after_s: float) -> None:
+        self.lines.append("ready")
+
+    def ended(self, name: str, status: int, wait_s: float, log: str) -> None:
+        self.lines.append(f"{name} ended with {status}")
+
+
+def writing_its_pid(path: Path, port: int, *, stubborn: bool = False, stop_s: float = 10.0) -> Process:
+    """A process that runs and never serves. Args: stubborn: it does not end when it is asked to."""
+    deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); " if stubborn else ""
+    program = f"import os, signal, time; {deaf}open({str(path)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    return Process(path.name, (sys.executable, "-c", program), port, stop_s)
+
+
+def assert_gone(path: Path) -> None:
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(path.read_text()), 0)
 
 
 @pytest.mark.slow
-async def test_a_process_that_never_serves_is_named_and_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_that_never_serves_is_named_and_ended(
+    settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(supervisor, "READY_S", 1.0)
-    (port,) = free_ports(1)
+    mute = writing_its_pid(tmp_path / "mute", settings.render.port)
     with pytest.raises(StackError, match="mute did not become ready within 1 s"):
-        await Supervisor([writing_its_pid(tmp_path / "pid", port)]).run()
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
-    assert supervisor.running_pid() is None
+        await Supervisor(settings, [mute], Told()).run()
+    assert_gone(tmp_path / "mute")
+    assert state.running(settings) is None
+
+
+@pytest.mark.slow
+async def test_children_that_do_not_end_are_killed_after_their_time_and_not_one_after_the_other(
+    settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "READY_S", 1.0)
+    ports = (settings.render.port, settings.tts.port, settings.stt.port)
+    deaf = [writing_its_pid(tmp_path / f"deaf-{port}", port, stubborn=True, stop_s=1.0) for port in ports]
+    started_s = time.monotonic()
+    with pytest.raises(StackError):
+        await Supervisor(settings, deaf, Told()).run()
+    # One second until it gives up, one for all three to end.
+    assert time.monotonic() - started_s < 3.5
+    for process in deaf:
+        assert_gone(tmp_path / process.name)
+
+
+async def test_a_taken_port_is_named_before_anything_starts(settings: StackSettings, tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", settings.network.tts_port))
+        other.listen()
+        child = writing_its_pid(tmp_path / "child", settings.render.port)
+        with pytest.raises(StackError, match=f"port {settings.network.tts_port} is taken by another program"):
+            await Supervisor(settings, [child], Told()).run()
+    assert not (tmp_path / "child").exists()
+
+
+@pytest.mark.slow
+async def test_a_process_that_ends_by_itself_is_started_again_until_that_is_in_vain(
+    settings: StackSettings, tmp_path: Path
+) -> None:
+    count = tmp_path / "count"
+    program = f"open({str(count)!r}, 'a').write('x'); print('no disk'); raise SystemExit(3)"
+    told = Told()
+    process = Process("brief", (sys.executable, "-c", program), settings.render.port)
+    with pytest.raises(StackError, match=r"brief ended with status 3 each of 3 times(.|\n)*no disk"):
+        await Supervisor(settings, [process], told).run()
+    assert told.lines == ["brief ended with 3"] * 2
+    assert count.read_text() == "xxx"
+
+
+def test_a_stop_may_take_as_long_as_the_slowest_process_may(
+    settings: StackSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RENDER_DRAIN__GRACE_S", "100")
+    monkeypatch.setenv("NETWORK_DRAIN_S", "40")
+    by_name = {process.name: process for process in processes.stack(read_all())}
+    assert by_name["render"].stop_s > 100
+    assert 40 < by_name["envoy"].stop_s < 100
+    assert 5.5 < by_name["tts"].stop_s < 40
+
+
+@pytest.mark.slow
+def test_down_waits_for_the_end(settings: StackSettings, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of something that takes a while, and that has the name of a supervisor."""
+    (settings.data_dir / "run").mkdir()
+    slow = (
+        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), sys.exit()));"
+        "print('up', flush=True); time.sleep(60)  # tools.cli"
+    )
+    with subprocess.Popen([sys.executable, "-c", slow], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        state.write(settings, State(child.pid, is_ready=True, lan=False, stop_s=5.0))
+        # Somebody must see that it has ended, or it stays in the table of processes.
+        signal.signal(signal.SIGCHLD, lambda *_: child.poll())
+        try:
+            stack.down()
+        finally:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        assert child.poll() == 0
+    assert capsys.readouterr().out == "ended\n"
