@@ -92,6 +92,9 @@ def _png(data: bytes) -> ImageHeader:
         if at + 12 > len(data):
             break
         length, kind = struct.unpack_from(">I4s", data, at)
+        # The decoder would make room for whatever a chunk announces.
+        if length > len(data) - at - 12:
+            break
         if kind == b"IHDR" and length >= 8 and size is None:
             size = struct.unpack_from(">II", data, at + 8)
         elif kind == b"eXIf":
@@ -111,6 +114,8 @@ def _webp(data: bytes) -> ImageHeader:
         if at + 8 > len(data):
             break
         kind, length = struct.unpack_from("<4sI", data, at)
+        if length > len(data) - at - 8:
+            raise _broken("WebP")
         body = data[at + 8 : at + 8 + length]
         if kind == b"VP8X" and len(body) >= 10:
             size = (int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1)
@@ -139,14 +144,19 @@ def read_header(data: bytes) -> ImageHeader:
         raise InvalidRequestError(
             f"the portrait has {len(data) / 2**20:.1f} MiB; send at most {MAX_BYTES // 2**20} MiB"
         )
+    kind: Literal["JPEG", "PNG", "WebP"]
     if data[:3] == b"\xff\xd8\xff":
-        header = _jpeg(data)
+        kind, read = "JPEG", _jpeg
     elif data[:8] == b"\x89PNG\r\n\x1a\n":
-        header = _png(data)
+        kind, read = "PNG", _png
     elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        header = _webp(data)
+        kind, read = "WebP", _webp
     else:
         raise InvalidRequestError("the portrait is not a picture that is known here; send a JPEG, PNG or WebP file")
+    try:
+        header = read(data)
+    except struct.error as error:
+        raise _broken(kind) from error
     if header.width < 1 or header.height < 1:
         raise _broken(header.kind)
     if header.width * header.height > MAX_PIXELS:
