@@ -18,11 +18,12 @@ import { mediaWords, WORDS } from "./words.js";
  *   {name: "waiting", attempt: number, delayS: number, words: string} |
  *   {name: "over", words: string, failed: boolean}} Phase
  *
- * onAvatar tells which face is shown: a new one, or the old one where another was refused.
+ * onAvatar tells which face is shown: a new one, or the old one where another was refused; onGap, whether sound and
+ * picture are away while the session goes on.
  *
  * @typedef {{onPhase: (phase: Phase) => void, onStream: (stream: MediaStream) => void,
  *   onEvent: (event: ConversationEvent) => void, onAvatar: (name: string, isNew: boolean) => void,
- *   onNotice: (words: string, key: string) => void}} Handlers
+ *   onNotice: (words: string, key: string) => void, onGap: (isAway: boolean) => void}} Handlers
  */
 
 const MAX_ATTEMPTS = 12;
@@ -47,8 +48,10 @@ export class Conversation {
     this.signaling = undefined;
     /** @type {Peer | undefined} */
     this.peer = undefined;
-    /** What broke; its last picture is shown until the new peer connects. @type {Peer | undefined} */
-    this._broken = undefined;
+    /** Whose sound and picture are played. @type {Peer | undefined} */
+    this._shown = undefined;
+    /** Whether sound and picture are away, and how often they were connected anew since. */
+    this._isMending = false;
     this._mends = 0;
     this._isFull = false;
     this._microphone = microphone;
@@ -66,7 +69,7 @@ export class Conversation {
   start() {
     this._drop();
     this._error = "";
-    this._isFull = false;
+    this._isFull = this._isMending = false;
     this._mends = 0;
     this._enter({ name: "connecting", attempt: this._attempt });
     const signaling = new Signaling(sessionUrl(this.options), {
@@ -170,8 +173,7 @@ export class Conversation {
       onState: (state) => this.peer === peer && this._connection(state),
     });
     if (this.peer) {
-      this._broken?.close();
-      this._broken = this.peer;
+      this.peer.close();
       this._within(CONNECT_MS, () => this._mend(this._why()));
     }
     this.peer = peer;
@@ -182,18 +184,19 @@ export class Conversation {
   _connection(state) {
     if (state === "connected") {
       window.clearTimeout(this._timer);
-      if (this.phase.name === "connecting" || this._broken) this._handlers.onStream(/** @type {Peer} */ (this.peer).stream);
+      if (this.peer && this.peer !== this._shown) this._handlers.onStream(this.peer.stream);
+      this._shown = this.peer;
       if (this.phase.name === "connecting") this._enter({ name: "live", attempt: this._attempt });
-      this._broken?.close();
-      this._broken = undefined;
+      this._isMending = false;
       this._handlers.onNotice("", "unstable");
+      this._handlers.onGap(false);
       this._attempt = this._mends = 0;
       this._everLive = true;
-    } else if (state === "disconnected" && this.phase.name === "live" && !this._broken) {
+    } else if (state === "disconnected" && this.phase.name === "live" && !this._isMending) {
       this._handlers.onNotice(WORDS.unstable, "unstable");
       this._within(GAP_MS, () => this._mend());
     } else if (state === "failed") {
-      if (this.phase.name === "live") this._mend(this._broken ? this._why() : "");
+      if (this.phase.name === "live") this._mend(this._isMending ? this._why() : "");
       else this._lost(this._why());
     }
   }
@@ -204,9 +207,11 @@ export class Conversation {
    * @param {string} [words]  Why the last attempt failed, if there was one.
    */
   _mend(words = "") {
+    this._isMending = true;
     this._mends += 1;
     if (this._mends > MAX_MENDS || !this._send("config")) return this._lost(words);
     this._handlers.onNotice(words || WORDS.mending, "unstable");
+    this._handlers.onGap(true);
     // Nothing answers: the socket is dead as well, and nobody has noticed yet.
     this._within(CONNECT_MS, () => this._lost());
   }
@@ -252,9 +257,8 @@ export class Conversation {
     window.clearTimeout(this._timer);
     this.signaling?.close();
     this.peer?.close();
-    this._broken?.close();
     this.signaling = undefined;
-    this.peer = this._broken = undefined;
+    this.peer = this._shown = undefined;
   }
 
   /** @param {Phase} phase */

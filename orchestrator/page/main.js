@@ -169,6 +169,10 @@ async function start(withMicrophone) {
       if (isNew) announce(WORDS.faceChanged);
     },
     onNotice: (words, key) => notice(key, words),
+    onGap: (isAway) => {
+      stage.lost = isAway;
+      showInput();
+    },
   });
   conversation.start();
   (microphone ? byId("mic") : sayText).focus();
@@ -272,7 +276,7 @@ function showInput() {
   stage.microphone(input);
   byId("transcript-empty").textContent = input.hasMicrophone ? WORDS.emptyWithMic : WORDS.emptyWithoutMic;
   if (conversation?.phase.name !== "live") return;
-  stage.turn(turnState, input);
+  if (!stage.lost) stage.turn(turnState, input);
   byId("stop", HTMLButtonElement).disabled = !isSpeaking();
 }
 

@@ -57,6 +57,11 @@ export class Stage {
   /** The last picture stays, greyed, while the connection is away. @param {boolean} lost */
   set lost(lost) {
     this._face.classList.toggle("lost", lost);
+    if (lost) byId("turn").hidden = true;
+  }
+
+  get lost() {
+    return this._face.classList.contains("lost");
   }
 
   /**
