@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+_pairs = itertools.count()
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
 
 
@@ -46,12 +48,12 @@ class Device:
     @contextlib.contextmanager
     def udp_cut(self) -> Iterator[None]:
         """No UDP passes the cable, in either direction; TCP does."""
-        chain = "{{ type filter hook {0} priority 0; {1} {2} meta l4proto udp drop; }}"
+        rules = [("input", f"iifname {self.cable}"), ("output", f"oifname {self.cable}")]
         chains = [
-            f"chain {hook} {chain.format(hook, way, self.cable)}"
-            for hook, way in (("input", "iifname"), ("output", "oifname"))
+            f"chain {hook} {{ type filter hook {hook} priority 0; {way} meta l4proto udp drop; }}; "
+            for hook, way in rules
         ]
-        _run(*self.prefix, "nft", f"table inet cut {{ {' '.join(chains)} }}")
+        _run(*self.prefix, "nft", f"table inet cut {{ {''.join(chains)} }}")
         try:
             yield
         finally:
@@ -66,7 +68,7 @@ class Device:
 @contextlib.contextmanager
 def two_devices() -> Iterator[tuple[Device, Device]]:
     """A cable between two devices, both with loopback up. All of it, and what still runs there, goes at the end."""
-    tag = f"{os.getpid() % 100_000}"
+    tag = f"{os.getpid() % 100_000}-{next(_pairs)}"
     home = Device(f"avatar-home-{tag}", "10.77.0.1", f"av-h{tag}")
     away = Device(f"avatar-away-{tag}", "10.77.0.2", f"av-a{tag}")
     with contextlib.ExitStack() as held:
