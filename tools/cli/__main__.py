@@ -63,6 +63,13 @@ def _status(given: argparse.Namespace) -> None:
         sys.exit(1)
 
 
+def _doctor(given: argparse.Namespace) -> None:
+    from tools.cli import doctor
+
+    if not doctor.run(as_json=given.json, coloured=sys.stdout.isatty()):
+        sys.exit(1)
+
+
 def _token(given: argparse.Namespace) -> None:
     settings = read_all()
     token = lan.new_token(settings) if given.new else lan.read_token(settings)
@@ -179,6 +186,10 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="what runs and whether it serves; exits with 1 if not all does")
     status.add_argument("--json", action="store_true", help="for programs")
     status.set_defaults(run=_status)
+
+    checkup = commands.add_parser("doctor", help="say what is wrong here, and what helps; exits with 1 on a problem")
+    checkup.add_argument("--json", action="store_true", help="for programs")
+    checkup.set_defaults(run=_doctor)
 
     token = commands.add_parser("token", help="how other devices come in, after `up --lan`")
     token.add_argument("--new", action="store_true", help="replace the token: who has the old one is shut out")
