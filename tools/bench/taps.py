@@ -32,7 +32,7 @@ class _Pass:
                 async for answer in call:
                     yield self._change(method, answer)
             except grpc.aio.AioRpcError as error:
-                await context.abort(error.code(), error.details() or "", error.trailing_metadata() or ())
+                await context.abort(error.code(), error.details() or "", tuple(error.trailing_metadata() or ()))
             finally:
                 call.cancel()
 
