@@ -59,6 +59,16 @@ class Device:
         finally:
             _run(*self.prefix, "nft", "delete", "table", "inet", "cut")
 
+    def forward_udp(self, announced: str, first: int, last: int) -> None:
+        """As behind a NAT whose UDP ports are opened: those of `announced` lead here, and no other UDP does."""
+        chains = [
+            "chain nat { type nat hook prerouting priority -100; "
+            f"ip daddr {announced} udp dport {first}-{last} dnat to {self.address}; }}; ",
+            "chain input { type filter hook input priority 0; "
+            f"iifname {self.cable} ct status dnat accept; iifname {self.cable} meta l4proto udp drop; }};",
+        ]
+        _run(*self.prefix, "nft", f"table ip forwarding {{ {''.join(chains)} }}")
+
     def _end_programs(self) -> None:
         for pid in _run("ip", "netns", "pids", self.name).split():
             with contextlib.suppress(ProcessLookupError):

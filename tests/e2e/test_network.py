@@ -199,6 +199,24 @@ async def test_without_udp_a_conversation_goes_through_turn_over_tcp(tmp_path: P
                     assert browser.errors == []
 
 
+async def test_behind_a_nat_the_announced_address_and_the_opened_ports_are_enough(tmp_path: Path) -> None:
+    announced, first, last = "10.78.0.1", 50_000, 50_003
+    env = {
+        "ORCHESTRATOR_ICE__ANNOUNCED_ADDRESSES": json.dumps([announced]),
+        "ORCHESTRATOR_ICE__UDP_PORT_MIN": str(first),
+        "ORCHESTRATOR_ICE__UDP_PORT_MAX": str(last),
+    }
+    with two_devices() as (home, away), avatar_up(home, tmp_path, "--lan", env=env) as avatar:
+        away.run("ip", "route", "add", announced, "via", home.address)
+        home.forward_udp(announced, first, last)
+        async with browsing(microphone(tmp_path), program=chromium_on(away, tmp_path)) as browser:
+            await browser.start(page_of(avatar), f"?token={avatar.token}")
+            await type_and_hear(browser.page, "through the door")
+            _, theirs = await browser.page.evaluate(PAIR)
+            assert (theirs["candidateType"], theirs["address"]) == ("host", announced)
+            assert first <= theirs["port"] <= last
+
+
 async def test_without_a_network_one_talks_on_the_machine_itself_and_others_reach_nothing(tmp_path: Path) -> None:
     with two_devices() as (home, away), avatar_up(home, tmp_path) as avatar:
         async with browsing(microphone(tmp_path), program=chromium_on(home, tmp_path)) as browser:
