@@ -13,18 +13,23 @@ from services.common.server import MAX_MESSAGE_BYTES
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # A process that is not there yet is tried again soon.
-    ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
-    ("grpc.max_reconnect_backoff_ms", 200),
     ("grpc.use_local_subchannel_pool", 1),
+]
+# A process that is not there yet is tried again soon. The least backoff is also the time that a connection may take.
+_EAGER = [
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 200),
 ]
 
 
-def channel_to(port: int, token: str | None = None, host: str = "127.0.0.1") -> grpc.aio.Channel:
-    """A channel that carries recordings, portraits and frames."""
+def channel_to(
+    port: int, token: str | None = None, host: str = "127.0.0.1", *, eager: bool = False
+) -> grpc.aio.Channel:
+    """A channel that carries recordings, portraits and frames. Args: eager: for waiting until the other end stands."""
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return grpc.aio.insecure_channel(address, options=_OPTIONS, interceptors=_bearing(token) if token else ())
+    options = _OPTIONS + (_EAGER if eager else [])
+    return grpc.aio.insecure_channel(address, options=options, interceptors=_bearing(token) if token else ())
 
 
 def _bearing(token: str) -> Sequence[grpc.aio.ClientInterceptor]:

@@ -18,7 +18,7 @@ _ANSWER_TIMEOUT_S = 2.0
 
 async def wait_until_serving(port: int, token: str | None = None, host: str = "127.0.0.1") -> None:
     """Return once the server's health says SERVING, however long that takes."""
-    async with channel_to(port, token, host) as channel:
+    async with channel_to(port, token, host, eager=True) as channel:
         while True:
             try:
                 watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True)
