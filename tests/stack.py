@@ -241,14 +241,17 @@ async def running_stack(
 
 
 def config_file(folder: Path, more: str = "") -> Path:
-    """An avatar.toml for a stack of a test's own: its data in `folder/data`, with the installed models, and free ports.
+    """An avatar.toml for a stack of a test's own: its data in `folder/data` and free ports, with the installed models.
 
     Args: more: sections of which the ports are added; every line goes to the section that its first word names, such as
         "orchestrator reply = 'echo'".
     """
     data = folder / "data"
     data.mkdir(parents=True)
-    (data / "models").symlink_to(Settings().data_dir / "models")
+    for made_before in ("models", "compiled"):
+        kept = Settings().data_dir / made_before
+        kept.mkdir(parents=True, exist_ok=True)
+        (data / made_before).symlink_to(kept)
     kinds = [kind for kind in KINDS if kind is not Settings]
     sections = {kind.section(): [key for key in kind.model_fields if key.endswith("port")] for kind in kinds}
     free = iter(free_ports(sum(map(len, sections.values()))))

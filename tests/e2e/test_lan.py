@@ -69,7 +69,7 @@ async def test_every_port_answers_other_devices_with_the_token_and_no_one_withou
         url = opened.url(listener, "/health").replace(opened.host, host)
         async with opened.http.get(url) as response:
             assert response.status == 401
-            assert (await response.json())["code"] == 16
+            assert "`avatar token` prints it" in await response.text()
         async with opened.http.get(url, headers={"authorization": f"Bearer {opened.token}"}) as response:
             assert response.status == 200
 
@@ -117,7 +117,7 @@ async def test_what_stands_behind_envoy_stays_on_loopback(opened: Open) -> None:
     for port in own:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.close()
-        with pytest.raises(OSError, match="refused"):
+        with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection(opened.host, port)
 
 
