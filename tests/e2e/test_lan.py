@@ -170,3 +170,26 @@ async def test_a_new_token_shuts_out_the_old_one(opened: Open) -> None:
         while await status(new) != 200:  # noqa: ASYNC110 - Envoy tells nobody when it is ready
             await asyncio.sleep(0.05)
     assert await status(old) == 401
+
+
+@pytest.mark.parametrize(("listener", "path"), [("render", "/expressions"), ("tts", "/languages"), ("stt", "/health")])
+async def test_the_older_stacks_routes_are_served_with_the_token_and_refused_without(
+    opened: Open, listener: str, path: str
+) -> None:
+    async with opened.http.get(opened.url(listener, path)) as response:
+        assert (response.status, list(await response.json())) == (401, ["detail"])
+    async with opened.http.get(
+        opened.url(listener, path), headers={"authorization": f"Bearer {opened.token}"}
+    ) as response:
+        assert response.status == 200
+
+
+async def test_an_upload_of_the_older_stack_needs_the_token(opened: Open) -> None:
+    async def synthesise(headers: dict[str, str]) -> tuple[int, bytes]:
+        request = {"text": "Hello.", "language": "en"}
+        async with opened.http.post(opened.url("tts", "/synthesize"), json=request, headers=headers) as response:
+            return response.status, await response.read()
+
+    assert (await synthesise({}))[0] == 401
+    status, audio = await synthesise({"authorization": f"Bearer {opened.token}"})
+    assert (status, audio[:4]) == (200, b"RIFF")

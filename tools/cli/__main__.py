@@ -52,10 +52,11 @@ def _status(given: argparse.Namespace) -> None:
     if given.json:
         print(json.dumps(found, indent=2))
     else:
-        states = found["processes"]
+        states, engines = found["processes"], found["engines"]
         assert isinstance(states, dict)
+        assert isinstance(engines, dict)
         for name, state in states.items():
-            print(f"{name:14}{state}")
+            print(f"{name:14}{state:14}{engines.get(name, '')}".rstrip())
         print(f"address       {found['address']}" if found["running"] else "no avatar runs; start one with `avatar up`")
         if found["asks_for_token"]:
             print("token         asked for on every port; `avatar token` prints it")

@@ -24,9 +24,9 @@ class Announcer:
         self._settings = settings
         self._console = _console()
 
-    def serves(self, name: str, after_s: float) -> None:
-        """A process is ready."""
-        self._console.print(f"  [green]✓[/] {name:14}[dim]{after_s:5.1f} s[/]")
+    def serves(self, name: str, engine: str, after_s: float) -> None:
+        """A process is ready. Args: engine: empty for one that has none."""
+        self._console.print(f"  [green]✓[/] {name:14}{engine:14}[dim]{after_s:5.1f} s[/]")
 
     def ready(self, after_s: float) -> None:
         """Everything is."""
@@ -60,14 +60,17 @@ def announce_address(settings: StackSettings, after_s: float, how_to_end: str) -
 def announce_token(settings: StackSettings) -> None:
     """Say how other devices come in; the token itself is for a terminal, not for a log."""
     console = _console()
-    first, *others = lan.page_urls(lan.opened(settings)) or [f"https://localhost:{settings.network.page_port}/"]
+    urls = lan.page_urls(lan.opened(settings)) or [f"https://localhost:{settings.network.page_port}/"]
+    # Square brackets are for IPv6 here, and for colours there.
+    first, *others = map(escape, urls)
     if not console.is_terminal:
         console.print(f"  On the network: {first} [dim](`avatar token` prints the token that it asks for)[/]\n")
         return
     token = lan.ensure_token(settings)
-    address = f"{first}?token={token}"
-    console.print(f"  Open, on this machine or any other of your network:\n\n  [bold cyan]{address}[/]\n")
-    print("\n".join(f"    {line}" for line in lan.code(address).splitlines()), flush=True)
+    console.print(
+        f"  Open, on this machine or any other of your network:\n\n  [bold cyan]{first}?token={escape(token)}[/]\n"
+    )
+    print("\n".join(f"    {line}" for line in lan.code(f"{urls[0]}?token={token}").splitlines()), flush=True)
     if others:
         console.print(f"\n  [dim]Other addresses of this machine: {', '.join(others)}[/]")
     page = settings.network.page_port
@@ -75,7 +78,7 @@ def announce_token(settings: StackSettings) -> None:
     console.print(
         f"\n  Programs send the token with every call, on every port:\n\n"
         f"    [cyan]curl http://{host}:{settings.network.tts_port}/v1/voices "
-        f'-H "Authorization: Bearer $(avatar token --plain)"[/]\n\n'
+        f'-H "Authorization: Bearer TOKEN"[/]\n\n'
         f"  [yellow]Only {page} is encrypted.[/] The other ports carry the token in clear text: where you do not\n"
         f"  trust the network, use {page}, which serves the same JSON and gRPC by TLS.\n"
     )

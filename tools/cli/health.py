@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from typing import Any
 
 import grpc
+from avatar.render.v1 import render_pb2, render_pb2_grpc
+from avatar.stt.v1 import stt_pb2, stt_pb2_grpc
+from avatar.tts.v1 import tts_pb2, tts_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tools.cli import lan
@@ -14,6 +18,13 @@ from tools.cli.channel import channel_to
 from tools.cli.settings import StackSettings
 
 _ANSWER_TIMEOUT_S = 2.0
+_STT = (stt_pb2_grpc.SpeechToTextServiceStub, stt_pb2.GetHealthRequest())
+_ENGINES: dict[str, tuple[Any, Any]] = {
+    "render": (render_pb2_grpc.RenderServiceStub, render_pb2.GetHealthRequest()),
+    "tts": (tts_pb2_grpc.TextToSpeechServiceStub, tts_pb2.GetHealthRequest()),
+    "stt": _STT,
+    "canary": _STT,
+}
 
 
 async def wait_until_serving(port: int, token: str | None = None, host: str = "127.0.0.1") -> None:
@@ -37,6 +48,19 @@ async def is_serving(port: int, token: str | None = None, host: str = "127.0.0.1
         except grpc.aio.AioRpcError:
             return False
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+async def engine_of(name: str, port: int) -> str:
+    """Which engine a process runs; empty for one that has none, or does not say."""
+    kind, request = _ENGINES.get(name, (None, None))
+    if kind is None:
+        return ""
+    async with channel_to(port) as channel:
+        try:
+            answer = await kind(channel).GetHealth(request, timeout=_ANSWER_TIMEOUT_S)
+        except grpc.aio.AioRpcError:
+            return ""
+    return str(answer.engine.name)
 
 
 async def is_listening(host: str, port: int) -> bool:

@@ -15,7 +15,7 @@ from services.common.models import MODEL_FILES
 from tools import fetch_models
 from tools.cli import processes, state
 from tools.cli.announce import Announcer, announce_address
-from tools.cli.health import is_serving, page_is_healthy
+from tools.cli.health import engine_of, is_serving, page_is_healthy
 from tools.cli.settings import StackSettings, read_all
 from tools.cli.state import log_file
 from tools.cli.supervisor import StackError, Supervisor
@@ -41,6 +41,7 @@ def up(env: Mapping[str, str], *, detach: bool) -> None:
         _up_detached(settings)
     else:
         asyncio.run(Supervisor(settings, processes.stack(settings), Announcer(settings)).run())
+        print("ended")
 
 
 def _fetch_models(settings: StackSettings) -> None:
@@ -107,6 +108,7 @@ async def status() -> dict[str, object]:
     found = state.running(settings)
     stack = {p.name: p.health_port for p in processes.stack(settings) if p.health_port}
     *serving, page = await asyncio.gather(*map(is_serving, stack.values()), page_is_healthy(settings))
+    engines = await asyncio.gather(*(engine_of(name, port) for name, port in stack.items()))
     states = {**dict(zip(stack, serving, strict=True)), "envoy": page}
     return {
         "running": found is not None,
@@ -115,6 +117,7 @@ async def status() -> dict[str, object]:
         "address": f"https://localhost:{settings.network.page_port}",
         "asks_for_token": found is not None and found.lan,
         "processes": {name: "serving" if serves else "not serving" for name, serves in states.items()},
+        "engines": {name: engine for name, engine in zip(stack, engines, strict=True) if engine},
         "logs": str(log_file(settings, "x").parent),
     }
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from services.common.status import only_member
 from tools.cli import processes, state
-from tools.cli.health import is_listening, is_serving, page_answers, wait_until_serving
+from tools.cli.health import engine_of, is_listening, is_serving, page_answers, wait_until_serving
 from tools.cli.processes import Process
 from tools.cli.settings import StackSettings
 from tools.cli.state import State, log_file
@@ -33,8 +33,8 @@ class StackError(Exception):
 class Teller(Protocol):
     """Tells a person how far the stack is."""
 
-    def serves(self, name: str, after_s: float) -> None:
-        """A process is ready."""
+    def serves(self, name: str, engine: str, after_s: float) -> None:
+        """A process is ready. Args: engine: empty for one that has none."""
 
     def ready(self, after_s: float) -> None:
         """Everything is."""
@@ -171,9 +171,11 @@ class Supervisor:
         return "\n".join(f"  {line}" for line in lines[-_SHOWN_LOG_LINES:])
 
     async def _wait_ready(self, started_s: float) -> None:
-        async def told(name: str, serving: Awaitable[None]) -> None:
+        async def told(process: Process, serving: Awaitable[None]) -> None:
             await serving
-            self._tell.serves(name, time.monotonic() - started_s)
+            after_s = time.monotonic() - started_s
+            engine = await engine_of(process.name, process.health_port) if process.health_port else ""
+            self._tell.serves(process.name, engine, after_s)
 
         try:
             async with asyncio.timeout(READY_S), asyncio.TaskGroup() as tasks:
@@ -181,7 +183,7 @@ class Supervisor:
                     serving = (
                         wait_until_serving(process.health_port) if process.health_port else page_answers(self._settings)
                     )
-                    tasks.create_task(told(process.name, serving))
+                    tasks.create_task(told(process, serving))
         except TimeoutError:
             slow = [p.name for p in self._stack if p.health_port and not await is_serving(p.health_port)]
             raise StackError(

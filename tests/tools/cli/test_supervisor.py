@@ -30,7 +30,7 @@ class Told:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def serves(self, name: str, after_s: float) -> None:
+    def serves(self, name: str, engine: str, after_s: float) -> None:
         self.lines.append(f"{name} serves")
 
     def ready(self, after_s: float) -> None:
