@@ -85,7 +85,8 @@ def _grpc_cluster(name: str, addresses: Addresses, fallback: Addresses) -> Json:
 
 
 def _metrics_cluster(name: str, addresses: Addresses, fallback: Addresses) -> Json:
-    check = {"timeout": "1s", "interval": "5s", "unhealthy_threshold": 1, "healthy_threshold": 1}
+    check = {"timeout": "1s", "interval": "2s", "unhealthy_threshold": 1, "healthy_threshold": 1}
+    check["no_traffic_interval"] = check["interval"]
     cluster = _cluster(name, addresses, {"http_protocol_options": {}}, fallback)
     return cluster | ({"health_checks": [check | {"tcp_health_check": {}}]} if fallback else {})
 

@@ -12,6 +12,7 @@ $bin/lint-imports --no-cache
 $bin/python tools/gen_proto.py --check
 $bin/python tools/gen_api_docs.py --check
 $bin/python -m tools.gen_settings_reference --check
+$bin/python -m tools.check_images >/dev/null
 $bin/python tools/buf.py lint
 $bin/python tools/buf.py breaking
 scratch=$(mktemp -d)

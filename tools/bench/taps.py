@@ -9,7 +9,11 @@ from typing import Any, cast
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from services.common.telemetry import SESSION_ID_KEY, TRACEPARENT_KEY
+
 _OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+# Which conversation and which trace a call belongs to; the rest is the connection's own.
+_KEPT = (SESSION_ID_KEY, TRACEPARENT_KEY)
 # Told a method's path and a message; gives what is passed on instead.
 Asked = Callable[[str, bytes], None]
 Change = Callable[[str, bytes], bytes]
@@ -27,7 +31,9 @@ class _Pass:
         method = details.method
 
         async def behave(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
-            call: Any = self._channel.stream_stream(method)(cast("Any", self._noted(method, requests)))
+            kept = tuple((key, value) for key, value in context.invocation_metadata() if key in _KEPT)
+            noted = cast("Any", self._noted(method, requests))
+            call: Any = self._channel.stream_stream(method)(noted, metadata=kept)
             try:
                 async for answer in call:
                     yield self._change(method, answer)

@@ -19,10 +19,18 @@ from tools.check_images.container import Container
 
 # Run in Envoy's container: what people and programs ask of the whole, by the public ports.
 _USE = """
-import json, ssl, urllib.request as web
+import json, ssl, time, urllib.error, urllib.request as web
 trust = ssl.create_default_context(cafile="/data/tls/certificate.pem")
 def ask(url, body=None):
-    return web.urlopen(web.Request(url, body, {"content-type": "application/json"}), timeout=60, context=trust).read()
+    request = web.Request(url, body, {"content-type": "application/json"})
+    for attempt in range(20):
+        try:
+            return web.urlopen(request, timeout=60, context=trust).read()
+        except urllib.error.HTTPError as error:
+            # Envoy asks those behind it every second or two.
+            if error.code != 503 or attempt == 19:
+                raise
+            time.sleep(0.5)
 for port in (8081, 8082, 8083, 8084):
     health = json.loads(ask(f"http://localhost:{port}/health"))
     assert health["engine"]["name"], health
