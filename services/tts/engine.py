@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.errors import InvalidRequestError, NotFoundError, UnsupportedError
+from services.common.errors import EngineError, InvalidRequestError, NotFoundError, UnsupportedError
 
 SLOWEST, FASTEST = 0.5, 2.0
 MAX_LANGUAGE_TAG_CHARACTERS = 35
@@ -144,6 +144,20 @@ class SpeechEngine(Protocol):
 
     def close(self) -> None:
         """Free what it holds; no speaker may be in use."""
+
+
+def default_first(voices: tuple[Voice, ...], default: str) -> tuple[Voice, ...]:
+    """The voices with the default one first. Args: default: an id or display name; empty keeps the order.
+
+    Raises: EngineError if there is no such voice.
+    """
+    if not default:
+        return voices
+    chosen = [voice for voice in voices if default in (voice.id, voice.display_name)]
+    if not chosen:
+        names = ", ".join(voice.id for voice in voices)
+        raise EngineError(f"default_voice {default!r} is none of this engine's; there are {names}")
+    return (*chosen, *(voice for voice in voices if voice not in chosen))
 
 
 def find_language(capabilities: Capabilities, tag: str) -> str | None:

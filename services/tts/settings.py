@@ -23,3 +23,7 @@ class TtsSettings(ServerSettings):
         default="auto",
         description="Which engine runs; auto takes the best that this machine can run now, and /health says why.",
     )
+    default_voice: str = Field(
+        default="",
+        description="Voice of callers who name none, by its id or display name; empty takes the engine's own.",
+    )

@@ -29,4 +29,4 @@ def load(settings: TtsSettings) -> Selection:
             assert_never(settings.engine)
     from services.tts.engines.espeak import EspeakEngine
 
-    return Selection(EspeakEngine(settings.max_streams), "espeak", reason)
+    return Selection(EspeakEngine(settings.max_streams, settings.default_voice), "espeak", reason)
