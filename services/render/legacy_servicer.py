@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any
 
 from avatar.render.v1 import legacy_pb2, legacy_pb2_grpc, render_pb2
 from google.api.httpbody_pb2 import HttpBody
 from pydantic import BaseModel, Field
 
+from services.common.errors import OverloadedError
 from services.common.legacy_http import (
     FormFile,
     HttpError,
@@ -37,6 +41,8 @@ MAX_INTENSITY = 2.0
 JPEG_QUALITY = 90
 # Clients of the older stack send the same portrait for each frame, ten times a second. About 5 MB each.
 _MAX_PREPARED = 4
+# Calls that wait for a portrait to be looked at, each with up to 20 MiB.
+_MAX_WAITING = 16
 
 
 class _PortraitForm(BaseModel):
@@ -57,6 +63,9 @@ class LegacyRenderServicer(legacy_pb2_grpc.LegacyRenderServiceServicer):
         self._renderer = renderer
         self._stage = stage
         self._prepared: OrderedDict[bytes, PreparedAvatar] = OrderedDict()
+        # Who sends a portrait that is being looked at waits for it, and does not have it looked at once more.
+        self._looking = asyncio.Lock()
+        self._waiting = 0
 
     async def GetServiceHealth(self, request: legacy_pb2.GetServiceHealthRequest, context: Any) -> HttpBody:
         return await answer(context, "GetServiceHealth", self._health(context))
@@ -92,15 +101,32 @@ class LegacyRenderServicer(legacy_pb2_grpc.LegacyRenderServiceServicer):
 
     async def _prepare(self, file: bytes) -> PreparedAvatar:
         """A portrait, ready to be drawn. Raises: InvalidRequestError if it is no picture of a face."""
-        key = hashlib.sha256(file).digest()
+        key = await asyncio.to_thread(lambda: hashlib.sha256(file).digest())
         if key not in self._prepared:
-            self._prepared[key] = await self._stage.looking.run(
-                lambda: self._stage.engine.prepare(self._stage.store.portrait_of(file))
-            )
-            while len(self._prepared) > _MAX_PREPARED:
-                self._prepared.popitem(last=False)
+            with self._place():
+                async with self._looking:
+                    if key not in self._prepared:
+                        self._prepared[key] = await self._stage.looking.run(
+                            lambda: self._stage.engine.prepare(self._stage.store.portrait_of(file))
+                        )
         self._prepared.move_to_end(key)
+        while len(self._prepared) > _MAX_PREPARED:
+            self._prepared.popitem(last=False)
         return self._prepared[key]
+
+    @contextlib.contextmanager
+    def _place(self) -> Iterator[None]:
+        """A place among those who wait. Raises: OverloadedError if all are taken."""
+        if self._waiting == _MAX_WAITING:
+            raise OverloadedError(
+                f"{_MAX_WAITING} portraits wait to be looked at; try again in a moment",
+                limit=f"waiting_portraits={_MAX_WAITING}",
+            )
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
 
     async def _video(self, body: HttpBody) -> HttpReply:
         await form_of(_VideoForm, body)

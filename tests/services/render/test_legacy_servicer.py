@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -33,9 +35,13 @@ class WatchedEngine(FlatEngine):
 
     def __init__(self) -> None:
         self.prepared = 0
+        # Cleared to hold it inside its next portrait.
+        self.may_work = threading.Event()
+        self.may_work.set()
         self.states: list[FaceState] = []
 
     def prepare(self, portrait: Portrait) -> Any:
+        assert self.may_work.wait(timeout=30)
         self.prepared += 1
         return super().prepare(portrait)
 
@@ -152,6 +158,25 @@ async def test_a_portrait_that_comes_again_is_not_looked_at_again(data_dir: Path
         # The bytes that decide.
         await face.render(default_file + b"\0")
         assert face.engine.prepared == 2
+
+
+async def test_a_portrait_that_comes_many_times_at_once_is_looked_at_once(data_dir: Path, default_file: bytes) -> None:
+    async with serving(data_dir) as face:
+        answers = await asyncio.gather(*(face.render(default_file) for _ in range(16)))
+        assert [answer.status for answer in answers] == [200] * 16
+        assert face.engine.prepared == 1
+
+
+async def test_who_would_wait_for_long_is_told_to_come_again(data_dir: Path, default_file: bytes) -> None:
+    async with serving(data_dir) as face:
+        face.engine.may_work.clear()
+        waiting = [asyncio.ensure_future(face.render(default_file + bytes([number]))) for number in range(17)]
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        (refused,) = [call.result() for call in done]
+        assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+        assert "16 portraits wait" in refused.detail
+        face.engine.may_work.set()
+        assert sorted(answer.status for answer in await asyncio.gather(*waiting)) == [200] * 16 + [429]
 
 
 @pytest.mark.parametrize("expression", ["bogus", "angry", "Happy", "x" * 1000])
