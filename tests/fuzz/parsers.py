@@ -1,0 +1,57 @@
+"""The readers of files from strangers, as a fuzzer sees them: bytes in, a result or a refusal in words out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.common.errors import InvalidRequestError
+from services.render import image_file
+from services.stt import decode
+from tests.fuzz import seeds
+
+_MAX_RECORDING_S = 60.0
+SHORTEST_SENTENCE = 15
+
+
+def _read_picture(data: bytes) -> None:
+    image = image_file.decode(data)
+    assert image.ndim == 3
+    assert image.shape[2] == 3
+    assert image.dtype == np.uint8
+
+
+def _read_recording(data: bytes) -> None:
+    samples = 0
+    for piece in decode.decode(data, _MAX_RECORDING_S):
+        assert piece.ndim == 1
+        assert piece.dtype == np.float32
+        samples += len(piece)
+    assert 0 < samples <= _MAX_RECORDING_S * 16_000
+
+
+@dataclass(frozen=True)
+class Parser:
+    """A reader. Args: seeds: valid files; read: fails by an AssertionError, or by any error but a refusal."""
+
+    seeds: Callable[[], Sequence[bytes]]
+    read: Callable[[bytes], None]
+
+    def try_on(self, data: bytes) -> bool:
+        """Whether the data was taken. Raises: whatever is a bug."""
+        try:
+            self.read(data)
+        except InvalidRequestError as refusal:
+            said = str(refusal)
+        else:
+            return True
+        assert len(said) > SHORTEST_SENTENCE, "refused without a sentence"
+        return False
+
+
+PARSERS = {
+    "picture": Parser(seeds.pictures, _read_picture),
+    "recording": Parser(seeds.recordings, _read_recording),
+}
