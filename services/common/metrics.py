@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics, start_http_server
 
 # A unary call takes milliseconds, a conversation's stream an hour.
 _CALL_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
@@ -46,6 +46,8 @@ def served(host: str, port: int) -> Iterator[None]:
     if port == 0:
         yield
         return
+    # One more series for each that says when it began, which Prometheus takes for values.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     try:
         server, thread = start_http_server(port, host)
     except OSError as taken:

@@ -139,6 +139,7 @@ async def test_the_limit_of_streams_and_the_start_of_the_process_can_be_read() -
         found = await scrape(one.metrics_port)
     assert found[("avatar_streams_limit", frozenset())] == ServerSettings().max_streams
     assert found[("process_start_time_seconds", frozenset())] > 0
+    assert not [name for name, _ in found if name.endswith("_created")]
 
 
 async def test_model_calls_are_timed_with_their_wait_and_refusals_counted() -> None:
