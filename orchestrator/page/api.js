@@ -12,11 +12,13 @@ export class ApiError extends Error {
   /**
    * @param {string} message
    * @param {number} status  HTTP status; 0 when nothing answered.
+   * @param {string} [reason]  Of a google.rpc.ErrorInfo, for programs.
    */
-  constructor(message, status) {
+  constructor(message, status, reason = "") {
     super(message);
     this.name = "ApiError";
     this.status = status;
+    this.reason = reason;
   }
 }
 
@@ -35,7 +37,10 @@ async function request(path, init = {}, timeoutMs = 15_000) {
     throw new ApiError(httpWords(late ? 504 : 0), late ? 504 : 0);
   }
   const body = await response.json().catch(() => undefined);
-  if (!response.ok) throw new ApiError(sentence(body) ?? httpWords(response.status), response.status);
+  if (!response.ok) {
+    const reason = body?.details?.find((/** @type {{reason?: string}} */ detail) => detail.reason)?.reason;
+    throw new ApiError(sentence(body) ?? httpWords(response.status), response.status, reason);
+  }
   if (body === undefined) throw new ApiError("The server's answer could not be read.", response.status);
   return body;
 }
@@ -63,11 +68,11 @@ export async function listVoices() {
 
 /**
  * @param {{portrait: string, consent: string, display_name?: string}} avatar  The portrait as base64.
- * @param {string} avatarId  The last part of its name; empty lets the server choose.
+ * @param {"validate_only" | "confirm_doubtful_face"} [flag]  Look only; or take what may not be a person's face.
  * @returns {Promise<Avatar>}
  */
-export async function createAvatar(avatar, avatarId = "") {
-  const query = avatarId ? `?avatar_id=${encodeURIComponent(avatarId)}` : "";
+export async function createAvatar(avatar, flag) {
+  const query = flag ? `?${flag}=true` : "";
   const init = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(avatar) };
   return request(`/v1/avatars${query}`, init, 120_000);
 }

@@ -1,12 +1,13 @@
 /** Making a face from a picture: choose, agree, send, look at the landmarks, use or delete. */
 
-import { createAvatar, deleteAvatar, MAX_PORTRAIT_BYTES } from "./api.js";
+import { ApiError, createAvatar, deleteAvatar, MAX_PORTRAIT_BYTES } from "./api.js";
 import { byId, make } from "./dom.js";
 import { nameOf } from "./faces.js";
 import { drawLandmarks, zoomToFace } from "./landmarks.js";
 import { verdictWords } from "./words.js";
 
 /** @typedef {import("./types.js").Avatar} Avatar */
+/** @typedef {{portrait: string, consent: string, display_name?: string}} Sent */
 
 const TYPES = ["image/jpeg", "image/png", "image/webp"];
 const MAX_PIXELS = 50_000_000;
@@ -40,6 +41,8 @@ export class PortraitDialog {
     this._file = undefined;
     /** @type {Avatar | undefined} */
     this._avatar = undefined;
+    /** What waits for a confirmation. @type {Sent | undefined} */
+    this._doubted = undefined;
     this._listen();
   }
 
@@ -65,8 +68,10 @@ export class PortraitDialog {
     });
     this._form.addEventListener("submit", (event) => {
       event.preventDefault();
-      void this._send();
+      void this._submit();
     });
+    byId("confirm").addEventListener("click", () => void this._confirm());
+    byId("reject").addEventListener("click", () => this._reset());
     byId("use").addEventListener("click", () => this._use());
     byId("discard").addEventListener("click", () => void this._delete());
     this._listenToPage(drop);
@@ -98,7 +103,7 @@ export class PortraitDialog {
 
   /** @param {File} file */
   _take(file) {
-    if (this._dialog.open && !this._avatar) void this._choose(file);
+    if (this._dialog.open && !this._avatar && !this._doubted) void this._choose(file);
     else this.open(file);
   }
 
@@ -109,7 +114,8 @@ export class PortraitDialog {
     this._form.hidden = false;
     this._say("");
     this._show("");
-    byId("portrait-done").hidden = true;
+    this._doubted = undefined;
+    byId("portrait-done").hidden = byId("portrait-doubt").hidden = true;
     byId("portrait-title").textContent = "Your own face";
   }
 
@@ -148,20 +154,17 @@ export class PortraitDialog {
     byId("drop").classList.toggle("filled", Boolean(url));
   }
 
-  async _send() {
+  async _submit() {
     const consent = this._consent.value.trim();
     if (!this._file) return this._say("Choose a picture first.");
     if (!consent) {
       this._say("Please write who agreed to the use of this face, and how.");
       return this._consent.focus();
     }
+    const name = this._name.value.trim();
     this._busy(true);
     try {
-      const portrait = await base64(this._file);
-      const name = this._name.value.trim();
-      this._avatar = await createAvatar({ portrait, consent, ...(name && { display_name: name }) });
-      this._say("");
-      this._done(this._avatar);
+      await this._send({ portrait: await base64(this._file), consent, ...(name && { display_name: name }) }, false);
     } catch (error) {
       this._say(error instanceof Error ? error.message : String(error));
     } finally {
@@ -169,8 +172,38 @@ export class PortraitDialog {
     }
   }
 
+  /** @param {Sent} sent @param {boolean} confirmed  Somebody has looked at the marks. */
+  async _send(sent, confirmed) {
+    this._say("");
+    try {
+      this._avatar = await createAvatar(sent, confirmed ? "confirm_doubtful_face" : undefined);
+      this._done(this._avatar);
+    } catch (error) {
+      if (error instanceof ApiError && error.reason === "CONFIRMATION_NEEDED") return this._doubt(sent);
+      this._say(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  /** Shows where the face was seen, for a person to judge. @param {Sent} sent */
+  async _doubt(sent) {
+    const seen = await createAvatar(sent, "validate_only");
+    this._doubted = sent;
+    this._mark(seen);
+    byId("doubts").replaceChildren(...(seen.doubts ?? []).map((words) => make("li", "", words)));
+    byId("portrait-doubt").hidden = false;
+    byId("doubt-title").focus();
+  }
+
+  async _confirm() {
+    if (!this._doubted) return;
+    const button = byId("confirm", HTMLButtonElement);
+    button.disabled = true;
+    await this._send(this._doubted, true);
+    button.disabled = false;
+  }
+
   /** @param {Avatar} avatar */
-  _done(avatar) {
+  _mark(avatar) {
     // A phone's picture may be stored lying on its side: the marks belong to the pixels as they were sent.
     this._picture.classList.toggle("as-sent", avatar.width !== this._picture.naturalWidth);
     const overlay = byId("overlay", SVGElement);
@@ -178,6 +211,12 @@ export class PortraitDialog {
     zoomToFace(byId("zoom"), avatar);
     overlay.toggleAttribute("hidden", false);
     this._form.hidden = true;
+  }
+
+  /** @param {Avatar} avatar */
+  _done(avatar) {
+    this._mark(avatar);
+    byId("portrait-doubt").hidden = true;
     byId("portrait-title").textContent = nameOf(avatar);
     byId("warnings").replaceChildren(...(avatar.warnings ?? []).map((words) => make("li", "", words)));
     byId("verdict").textContent = verdictWords(avatar.detection_score ?? 0);

@@ -38,6 +38,11 @@ def content(picture: Path) -> bytes:
 
 async def chosen(person: Person, picture: Path) -> None:
     await person.page.get_by_role("button", name="Your own").click()
+    await chosen_here(person, picture)
+
+
+async def chosen_here(person: Person, picture: Path) -> None:
+    """With the dialog open already."""
     await person.page.locator("#file").set_input_files(picture)
     await expect(person.page.get_by_alt_text("The chosen portrait")).to_be_visible()
 
@@ -94,6 +99,32 @@ async def test_the_servers_refusal_is_shown_and_the_words_are_kept(picture: Path
         fake.refuse_avatar = ""
         await person.page.get_by_role("button", name="Make this face").click()
         await expect(person.page.locator("#verdict")).to_be_visible()
+
+
+async def test_a_face_that_may_not_be_a_persons_is_shown_and_made_only_when_its_marks_were_looked_at(
+    picture: Path,
+) -> None:
+    fake = FakeOrchestrator()
+    fake.doubts = ["It looks like an animal's."]
+    async with person_at(fake) as person:
+        page = person.page
+        await chosen(person, picture)
+        await page.get_by_role("button", name="It is my own face").click()
+        await page.get_by_role("button", name="Make this face").click()
+        await expect(page.locator("#doubt-title")).to_be_focused()
+        await expect(page.locator("#doubts")).to_have_text("It looks like an animal's.")
+        await expect(page.locator("#overlay circle")).to_have_count(468)
+        assert fake.created == []
+        await page.get_by_role("button", name="Another picture").click()
+        await expect(page.locator("#drop-words")).to_be_visible()
+        await expect(page.locator("#doubt-title")).to_be_hidden()
+        await chosen_here(person, picture)
+        await page.get_by_role("button", name="It is my own face").click()
+        await page.get_by_role("button", name="Make this face").click()
+        await page.get_by_role("button", name="The marks fit").click()
+        await expect(page.locator("#verdict")).to_be_visible()
+        await expect(page.locator("#doubt-title")).to_be_hidden()
+        assert len(fake.created) == 1
 
 
 @pytest.mark.parametrize(
