@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-
 # Settings that somebody has for a stack of their own are not for its tests.
 os.environ["AVATAR_CONFIG"] = os.devnull
 # Processes of several tests, and those of a stack that runs beside them, would meet at the ports of /metrics.
