@@ -43,7 +43,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Conversing:
-    """Args: env: the settings of every process."""
+    """Args: env: the settings of the stack, its public ports apart."""
 
     stack: Stack
     person: Person
@@ -75,7 +75,10 @@ async def conversing(folder: Path, reply: str = "assistant") -> AsyncIterator[Co
 
     async with running_stack(env=env, more=orchestrator, upstreams={"page": [http_port]}) as stack:
         async with _person(http_port) as person:
-            yield Conversing(stack, person, env)
+            # The command line finds the processes where the settings say, and the page's certificate with its data.
+            (data_dir / "tls").symlink_to(stack.edge.certificate.parent)
+            ports = dict(stack.native) | {"orchestrator": stack.native["conversation"]}
+            yield Conversing(stack, person, env | {f"{name.upper()}_PORT": str(port) for name, port in ports.items()})
         await connections_settled()
 
 

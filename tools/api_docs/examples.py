@@ -85,7 +85,10 @@ EXAMPLES = {
     "TextToSpeechService.GetHealth": Example(),
     "SpeechToTextService.Recognize": Example(
         ({"audio": "@numbers.wav", "config": {"language_code": "en"}},),
-        before="avatar say 'one two three four five' -o numbers.wav    # or a recording of your own",
+        before=(
+            "# Or take a recording of your own.\n"
+            ".venv/bin/avatar say 'one two three four five' --voice voices/paul -o numbers.wav"
+        ),
     ),
     "SpeechToTextService.StreamingRecognize": Example(
         ({"config": {"audio_format": _FORMAT, "interim_results": True}},),

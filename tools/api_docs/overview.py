@@ -38,8 +38,8 @@ at `/openapi.json`, and its gRPC part by reflection.
 
 Every port speaks JSON over HTTP, gRPC and gRPC-Web; 8085 does so over HTTPS and holds all services on one origin. Calls
 that stream in both directions exist as gRPC only, and each has a twin that does not. The examples run as they stand,
-from top to bottom of a page, on the machine that runs `make run`; they need `curl`, `jq`, and
-[`grpcurl`](https://github.com/fullstorydev/grpcurl) or [`buf`](https://buf.build). `avatar` stands in `.venv/bin`.
+from top to bottom of a page, in this project's folder while `make run` runs; they need `curl`, `jq`, and
+[`grpcurl`](https://github.com/fullstorydev/grpcurl) or [`buf`](https://buf.build).
 
 Where the operator opened the ports to the network, each call carries a token: `-H "Authorization: Bearer TOKEN"`.
 
