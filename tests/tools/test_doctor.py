@@ -19,6 +19,7 @@ import pytest
 from aioice import stun
 
 from services.common.models import MODEL_FILES
+from tests.e2e.turn import coturn
 from tests.fakes.certificates import write_certificate
 from tests.fakes.edge_services import serving_page
 from tests.stack import ROOT, EdgePorts, config_file, free_ports, running_envoy
@@ -249,3 +250,14 @@ def test_on_a_machine_where_all_is_well_every_line_says_so(tmp_path: Path) -> No
     assert {"python", "system", "settings", "data", "models", "ports", "envoy", "certificate", "udp"} <= set(findings)
     for section, engine in (("render", "mesh"), ("tts", "espeak"), ("stt", "pocketsphinx")):
         assert findings[section]["message"].startswith(f"{engine} loads: ")
+
+
+@pytest.mark.slow
+async def test_a_turn_server_gives_a_relay_to_those_who_know_its_secret(tmp_path: Path) -> None:
+    async with coturn(tmp_path) as server:
+        for transport in ("udp", "tcp"):
+            found = await ice_servers.reach(server.url(transport), server.secret)
+            assert (found.state, found.message) == ("ok", f"{server.url(transport)} gives a relay")
+        refused = await ice_servers.reach(server.url("udp"), "another secret")
+    assert refused.state == "problem"
+    assert "turn_secret is the server's static-auth-secret" in refused.cure

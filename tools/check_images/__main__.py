@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import itertools
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -38,7 +39,7 @@ for port in (8081, 8082, 8083, 8084):
 assert b"<html" in ask("https://localhost:8085/")
 speech = json.loads(ask("http://localhost:8082/v1/speech:synthesize", b'{"text": "Hello"}'))
 assert len(speech["audio"]) > 10000, speech
-still = ask("http://localhost:8081/v1/avatars/default:renderStill", b'{"size": 256}')
+still = ask("http://localhost:8081/v1/avatars/default:renderStill?size=256")
 assert still[:2] == bytes([255, 216]), still[:100]
 """
 
@@ -87,10 +88,15 @@ def main() -> None:
         sys.exit("--build makes and enters root file systems, which only root may")
     with tempfile.TemporaryDirectory(prefix="avatar-images-") as scratch:
         work = given.work or Path(scratch)
+        images: list[Image] = []
         try:
-            _run_together([_built(name, work) for name in given.image or static.DOCKERFILES], work)
+            images.extend(_built(name, work) for name in given.image or static.DOCKERFILES)
+            _run_together(images, work)
         except BuildError as error:
             sys.exit(str(error))
+        finally:
+            for image in images:
+                shutil.rmtree(image.root)
 
 
 if __name__ == "__main__":
