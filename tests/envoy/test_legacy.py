@@ -163,6 +163,20 @@ async def test_a_service_that_is_not_there_is_503_in_the_older_shape(older: Olde
     assert (status, set(error)) == (503, {"detail"})
 
 
+async def test_a_service_that_loads_says_so_until_it_is_ready() -> None:
+    async with (
+        serving_legacy(FakeLegacyVoice(), ready=False) as server,
+        running_envoy({"tts": [server.port]}) as edge,
+        aiohttp.ClientSession() as http,
+    ):
+        loading = Older(edge, FakeLegacyVoice(), http)
+        for method, path in (("GET", "/health"), ("POST", "/synthesize")):
+            status, error = await loading.ask(method, path, data=b"{}")
+            assert (status, error) == (503, {"detail": "the engine is loading; try again in a few seconds"})
+        await server.ready()
+        assert (await loading.ask("GET", "/health"))[0] == 200
+
+
 @pytest.mark.parametrize("origin", ["https://evil.example", "null"])
 async def test_a_foreign_page_is_refused_in_the_older_shape(older: Older, origin: str) -> None:
     status, error = await older.ask("POST", "/synthesize", data=b"{}", headers={"origin": origin})

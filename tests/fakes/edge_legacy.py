@@ -67,13 +67,14 @@ class FakeLegacyEars(stt_grpc.LegacySpeechToTextServiceServicer):
 
 
 @contextlib.asynccontextmanager
-async def serving_legacy(voice: FakeLegacyVoice) -> AsyncIterator[Server]:
+async def serving_legacy(voice: FakeLegacyVoice, *, ready: bool = True) -> AsyncIterator[Server]:
     """Both on one port of loopback."""
     server = Server(ServerSettings(drain=NO_DRAIN), [TTS, STT])
     tts_grpc.add_LegacyTextToSpeechServiceServicer_to_server(voice, server.grpc)
     stt_grpc.add_LegacySpeechToTextServiceServicer_to_server(FakeLegacyEars(), server.grpc)
     await server.start()
-    await server.ready()
+    if ready:
+        await server.ready()
     try:
         yield server
     finally:
