@@ -14,6 +14,8 @@ import pytest_asyncio
 os.environ["AVATAR_CONFIG"] = os.devnull
 # Processes of several tests, and those of a stack that runs beside them, would meet at the ports of /metrics.
 os.environ |= {f"{name}_METRICS_PORT": "0" for name in ("RENDER", "TTS", "STT", "CANARY", "ORCHESTRATOR")}
+# Before any test loads the library, as the services do before they load it.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
 @pytest_asyncio.fixture(autouse=True)

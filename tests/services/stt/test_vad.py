@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
+from services.common.models import model_path
+from services.common.settings import ServerSettings
 from services.stt.vad import FRAME_SAMPLES, SAMPLE_RATE_HZ, SileroVoiceDetector
 from tests.services.stt.conftest import Say
+from tests.stack import ROOT
 
 noise = np.random.default_rng(0)
 clicks = np.zeros(3 * SAMPLE_RATE_HZ)
@@ -69,3 +76,13 @@ def test_pauses_of_a_real_voice_are_found(
     pauses_s = [(2.4, 3.2), (4.5, 5.3), (7.7, 8.1)]
     assert all(not voiced[int(begin / 0.032) : int(end / 0.032)].any() for begin, end in pauses_s)
     assert voiced.mean() > 0.5
+
+
+def test_the_models_library_keeps_no_record_of_who_runs_it(tmp_path: Path) -> None:
+    model = model_path(ServerSettings().data_dir, "silero_vad.onnx")
+    script = f"from pathlib import Path; from services.stt.vad import load_session; load_session(Path({str(model)!r}))"
+    env = {name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "CI")}
+    env |= {name: str(tmp_path) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_DATA_HOME")}
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=env, check=True, timeout=60)
+    # With its telemetry on, the library would begin a session file here, to be sent to its maker.
+    assert list(tmp_path.rglob("*")) == []
