@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from playwright.async_api import async_playwright
+from playwright.async_api import ViewportSize, async_playwright
 
 from services.common.audio import wav_of
 from tools.cli.stack import running_stack
@@ -20,7 +20,7 @@ OUT = Path(__file__).resolve().parent.parent / "docs/page.jpg"
 _QUESTION = "What can you do?"
 # The answer is on its way and the face smiles; its mouth is open in this word.
 _MOMENT = "I answer"
-_SIZE = {"width": 1120, "height": 700}
+_SIZE: ViewportSize = {"width": 1120, "height": 700}
 _CHROMIUM = (
     "--no-sandbox",
     "--disable-gpu",
