@@ -1,31 +1,35 @@
-"""Coverage-guided fuzzing of one parser: `python -m tests.fuzz.guided picture -runs=10000 -seed=1`.
+"""Coverage-guided fuzzing of one parser: `python -m tests.fuzz.guided picture FOLDER -runs=10000 -seed=1`.
 
-libFuzzer (by atheris) keeps what reaches new code and damages that further, structure first. It ends the process at
-the first crash, hang or leak, and leaves the input that caused it behind.
+libFuzzer (by atheris) keeps in the folder what reaches new code and damages that further, structure first. It ends the
+process at the first crash, hang or bomb, and leaves the input that caused it in the folder as well.
 """
 
 from __future__ import annotations
 
 import random
 import sys
-import tempfile
 from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["services.render.image_file", "services.stt.decode"]):
+with atheris.instrument_imports(include=["multipart", "services"]):
     from tests.fuzz.parsers import PARSERS
 from tests.fuzz.mutate import mutated
 
+MAX_BYTES = 300_000
+# An input that takes longer, or a process that takes more, has found a bomb.
+LONGEST_S, MOST_MIB = 10, 800
+
 
 def main() -> None:
-    name, *options = sys.argv[1:]
+    name, folder, *options = sys.argv[1:]
     parser = PARSERS[name]
     files = parser.seeds()
-    taken = {True: 0, False: 0}
-
-    def try_on(data: bytes) -> None:
-        taken[parser.try_on(data)] += 1
+    kept, found = Path(folder) / "kept", Path(folder) / "found"
+    for place in (kept, found):
+        place.mkdir(parents=True, exist_ok=True)
+    for number, file in enumerate(files):
+        (kept / f"seed-{number}").write_bytes(file)
 
     def mutate(data: bytes, max_size: int, seed: int) -> bytes:
         rng = random.Random(seed)
@@ -33,13 +37,16 @@ def main() -> None:
         start = rng.choice(files) if len(data) < 16 or rng.random() < 0.2 else data
         return mutated(start, rng, files)[:max_size]
 
-    with tempfile.TemporaryDirectory() as folder:
-        for number, file in enumerate(files):
-            (Path(folder) / f"{number}").write_bytes(file)
-        atheris.Setup(
-            [sys.argv[0], folder, "-max_len=300000", *options], try_on, custom_mutator=mutate, internal_libfuzzer=True
-        )
-        atheris.Fuzz()
+    limits = [
+        f"-max_len={MAX_BYTES}",
+        f"-timeout={LONGEST_S}",
+        f"-rss_limit_mb={MOST_MIB}",
+        f"-artifact_prefix={found}/",
+    ]
+    atheris.Setup(
+        [sys.argv[0], str(kept), *limits, *options], parser.try_on, custom_mutator=mutate, internal_libfuzzer=True
+    )
+    atheris.Fuzz()
 
 
 if __name__ == "__main__":

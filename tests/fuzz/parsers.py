@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from services.common import multipart_form
 from services.common.errors import InvalidRequestError
 from services.render import image_file
 from services.stt import decode
@@ -32,6 +33,14 @@ def _read_recording(data: bytes) -> None:
     assert 0 < samples <= _MAX_RECORDING_S * 16_000
 
 
+def _read_form(data: bytes) -> None:
+    content_type, _, body = data.partition(b"\n")
+    for name, part in multipart_form.read_form(content_type.decode("latin-1"), body).items():
+        assert isinstance(name, str)
+        content = part if isinstance(part, str) else part.content
+        assert len(content) <= len(body)
+
+
 @dataclass(frozen=True)
 class Parser:
     """A reader. Args: seeds: valid files; read: fails by an AssertionError, or by any error but a refusal."""
@@ -54,4 +63,5 @@ class Parser:
 PARSERS = {
     "picture": Parser(seeds.pictures, _read_picture),
     "recording": Parser(seeds.recordings, _read_recording),
+    "form": Parser(seeds.forms, _read_form),
 }

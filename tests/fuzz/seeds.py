@@ -91,3 +91,26 @@ def pictures() -> list[bytes]:
         encoded(".webp", drawing(4), cv2.IMWRITE_WEBP_QUALITY, 101),
         encoded(".webp", drawing(4), cv2.IMWRITE_WEBP_QUALITY, 60),
     ]
+
+
+def form(boundary: str, *parts: tuple[str, bytes]) -> bytes:
+    """A form with its content type on a line before it. Args: parts: the headers of each, and its content."""
+    lines = [f"multipart/form-data; boundary=\"{boundary}\"\n".encode()]
+    for headers, content in parts:
+        lines.append(b"--%b\r\n%b\r\n\r\n%b\r\n" % (boundary.encode(), headers.encode(), content))
+    return b"".join([*lines, f"--{boundary}--\r\n".encode()])
+
+
+def forms() -> list[bytes]:
+    text = 'Content-Disposition: form-data; name="text"'
+    file = 'Content-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav'
+    return [
+        form("x", (text, b"hello")),
+        form(
+            "----WebKitFormBoundaryABCDEFGH", (text, "gr\u00fc\u00df".encode()), (file, recording(*RECORDINGS[0])[:500])
+        ),
+        form("'()+_,-./:=?", (file, b""), (text, b"--x\r\n--"), (text, b"again")),
+        form("b", *[(f'Content-Disposition: form-data; name="n{number}"', b"1") for number in range(20)]),
+        form("q", ('Content-Disposition: form-data; name="a\\"b"; filename="..\\..\\c"', b"z" * 2000)),
+        b"application/json\n{}",
+    ]
