@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import grpc
 from google.api import httpbody_pb2
 from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from pydantic import BaseModel, PlainValidator, ValidationError
 
 from services.common.errors import (
@@ -106,7 +106,13 @@ async def answer(context: Any, method: str, work: Awaitable[HttpReply]) -> httpb
         else:
             log.exception("call_failed", method=method)
             reply = json_reply({"detail": "internal error; the server's log has the cause"}, 500)
-    await context.send_initial_metadata(_metadata(reply))
+    return await _sent(context, reply)
+
+
+async def _sent(context: Any, reply: HttpReply) -> httpbody_pb2.HttpBody:
+    """The body of an answer whose status and headers have gone ahead."""
+    status = () if reply.status == 200 else ((STATUS_KEY, str(reply.status)),)
+    await context.send_initial_metadata((*status, *reply.headers))
     return httpbody_pb2.HttpBody(content_type=reply.content_type, data=reply.body)
 
 
@@ -120,17 +126,38 @@ def refusing(error: AvatarError) -> grpc.RpcMethodHandler[Any, Any]:
     reply = reply_of(error)
 
     async def refuse(_: Any, context: Any) -> None:
-        await context.send_initial_metadata(_metadata(reply))
-        await context.write(httpbody_pb2.HttpBody(content_type=reply.content_type, data=reply.body).SerializeToString())
+        await context.write((await _sent(context, reply)).SerializeToString())
 
     # Streaming on both sides refuses at once, whatever the caller meant to send.
     handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(refuse)
     return handler
 
 
-def _metadata(reply: HttpReply) -> tuple[tuple[str, str], ...]:
-    status = () if reply.status == 200 else ((STATUS_KEY, str(reply.status)),)
-    return (*status, *reply.headers)
+class UnreadableRequestInterceptor(grpc.aio.ServerInterceptor):
+    """Answers a legacy call whose request is no message, for one because its address is not UTF-8.
+
+    It stands before `ErrorStatusInterceptor`, which hands on the error in the request's place.
+    """
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None or not is_legacy(handler_call_details.method):
+            return handler
+        behavior: Any = handler.unary_unary
+
+        async def guarded(request: Any, context: Any) -> Any:
+            if not isinstance(request, DecodeError):
+                return await behavior(request, context)
+            return await _sent(context, json_reply({"detail": "the address holds what is not text in UTF-8"}, 400))
+
+        guard: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
+            guarded, handler.request_deserializer, handler.response_serializer
+        )
+        return guard
 
 
 def listener_of(context: Any) -> str:

@@ -106,7 +106,12 @@ class Server:
         self._service_names = service_names
         # avatar.tts.v1.TextToSpeechService is of the process "tts".
         self.tracer = open_tracer(service_names[0].split(".")[1], settings.otlp_endpoint)
-        interceptors = [ObservationInterceptor(self.tracer), self._readiness, ErrorStatusInterceptor()]
+        interceptors = [
+            ObservationInterceptor(self.tracer),
+            self._readiness,
+            legacy_http.UnreadableRequestInterceptor(),
+            ErrorStatusInterceptor(),
+        ]
         self._server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS)
         services = _Services()
         self._server.add_generic_rpc_handlers((services,))

@@ -12,6 +12,7 @@ import aiohttp
 import grpc
 import pytest
 import pytest_asyncio
+import yarl
 from avatar.tts.v1 import legacy_pb2 as tts
 from avatar.tts.v1 import legacy_pb2_grpc as tts_grpc
 from google.api.httpbody_pb2 import HttpBody
@@ -137,6 +138,13 @@ async def test_the_address_of_a_transcription_is_read_and_its_port_told(older: O
             "target_language": "en",
             "listener": listener,
         }
+
+
+async def test_an_address_that_is_no_text_is_refused_in_the_older_shape(older: Older) -> None:
+    url = yarl.URL(older.url("/transcribe?language=%FF", "stt"), encoded=True)
+    async with older.http.post(url, data=b"") as response:
+        assert response.status == 400
+        assert await response.json() == {"detail": "the address holds what is not text in UTF-8"}
 
 
 @pytest.mark.parametrize("chunked", [False, True])
