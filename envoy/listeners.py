@@ -6,6 +6,7 @@ from typing import Any
 
 import access
 import legacy
+import rates
 import routes
 from clusters import METRICS
 from topology import (
@@ -35,7 +36,7 @@ _OWN_ANSWERS = {
     404: (5, "there is no such method, path or host here"),
     408: (4, "the request took too long to arrive"),
     413: (3, f"the body is too large; at most {MAX_BODY_BYTES // MIB} MiB are read"),
-    429: (8, "too many calls at once; try again in a few seconds"),
+    429: (8, rates.WORDS),
     431: (3, "the headers are too large; at most 60 KiB are read"),
     500: (13, "the answer is too large, or the connection to the service broke"),
     502: (14, "the service gave no proper answer; try again"),
@@ -138,6 +139,10 @@ def _own_answers(listener: str) -> Json:
     for status, (code, message) in _OWN_ANSWERS.items():
         body = {"code": code, "message": message or "%LOCAL_REPLY_BODY%", "details": []}
         mappers.append(mapper(status, body, []))
+    # Native gRPC takes the words of its status from here.
+    mappers.append(
+        {"filter": is_status(429), "body_format_override": {"text_format_source": {"inline_string": rates.WORDS}}}
+    )
     return {"mappers": [asked_for_its_token, *mappers] if listener == "page" else mappers}
 
 
@@ -148,6 +153,7 @@ def _http_filters(edge: Edge, services: tuple[Service, ...]) -> list[Json]:
     return [
         http_filter("envoy.filters.http.grpc_web", "grpc_web.v3.GrpcWeb"),
         http_filter(routes.CORS, "cors.v3.Cors"),
+        *rates.filters(edge),
         legacy.status_filter(),
         # Only routes of JSON turn it on: a stream's body has no end to wait for.
         http_filter(routes.BUFFER, "buffer.v3.Buffer", max_request_bytes=MAX_BODY_BYTES) | {"disabled": True},

@@ -71,6 +71,14 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _rate(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no rate; give a whole number of calls per second, 0 for no limit"
+        )
+    return int(text)
+
+
 def _ip(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
@@ -114,6 +122,10 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--descriptors", type=Path, default=ROOT / "proto" / "gen" / "avatar.pb")
     parser.add_argument("--token-file", type=Path, help="holds what every caller must send; None lets all call")
     parser.add_argument("--access-log", type=Path, help="file for a line of JSON per call; None is the standard output")
+    for place in ("connection", "port"):
+        default = Edge.__dataclass_fields__[f"{place}_calls_per_s"].default
+        words = f"calls per second over one {place}; 0 sets no limit"
+        parser.add_argument(f"--{place}-calls-per-s", type=_rate, default=default, help=words)
     for port in dataclasses.fields(Ports):
         parser.add_argument(f"--{port.name.replace('_', '-')}-port", type=_port, default=port.default)
     for upstream in dataclasses.fields(Upstreams):
@@ -138,6 +150,8 @@ def main() -> None:
         descriptors=given["descriptors"].resolve(),
         access_log=given["access_log"],
         token=None if given["token_file"] is None else _token(given["token_file"]),
+        connection_calls_per_s=given["connection_calls_per_s"],
+        port_calls_per_s=given["port_calls_per_s"],
         ports=Ports(**{field.name: given[f"{field.name}_port"] for field in dataclasses.fields(Ports)}),
         upstreams=Upstreams(**{field.name: given[f"{field.name}_upstream"] for field in dataclasses.fields(Upstreams)}),
     )

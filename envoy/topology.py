@@ -226,6 +226,8 @@ class Edge:
         descriptors: the protobuf descriptor set of every service.
         access_log: a file; None is the standard output.
         token: what every caller must know; None asks for none.
+        connection_calls_per_s, port_calls_per_s: how many calls may come over one connection, and over one port from
+            all; 0 sets no limit.
     """
 
     certificate: Path
@@ -236,6 +238,8 @@ class Edge:
     origins: tuple[str, ...] = ()
     access_log: Path | None = None
     token: str | None = None
+    connection_calls_per_s: int = 100
+    port_calls_per_s: int = 1000
     ports: Ports = Ports()
     upstreams: Upstreams = Upstreams()
 

@@ -59,6 +59,16 @@ class NetworkSettings(Settings):
     page_port: int = _port(8085, "Public port of the page, by HTTPS: files, signalling, and the JSON and gRPC of all.")
     legacy_port: int = _port(8086, "Public port of conversations and of the older stack's signalling.")
     admin_port: int = _port(9901, "Port of Envoy's own statistics; on loopback whatever the rest is bound to.")
+    connection_calls_per_s: int = Field(
+        default=100,
+        ge=0,
+        le=100_000,
+        description="Calls per second over one connection, a stream being one call; twice as many may come at once. "
+        "More are refused (429, RESOURCE_EXHAUSTED); 0 sets no limit.",
+    )
+    port_calls_per_s: int = Field(
+        default=1000, ge=0, le=100_000, description="Calls per second over one public port from all; 0 sets no limit."
+    )
     drain_s: float = Field(
         default=5.0, ge=0, le=3600, description="Seconds that running calls have to end when Envoy stops."
     )

@@ -90,6 +90,8 @@ def envoy_files(settings: StackSettings, *, log_calls_to_file: bool = True) -> l
     if log_calls_to_file:
         config += ["--access-log", str(settings.data_dir / "logs" / "access.jsonl")]
     config += [part for origin in settings.network.origins for part in ("--origin", origin)]
+    for place in ("connection", "port"):
+        config += [f"--{place}-calls-per-s", str(getattr(settings.network, f"{place}_calls_per_s"))]
     if settings.network.lan:
         lan.ensure_token(settings)
         config += ["--token-file", str(lan.token_file(settings))]
