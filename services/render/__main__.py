@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import ExitStack
 
+import cv2
 from avatar.render.v1 import legacy_pb2_grpc, render_pb2_grpc
 
 from services.common import log
@@ -51,4 +52,6 @@ async def serve(settings: RenderSettings) -> None:
 if __name__ == "__main__":
     settings = read_or_exit(RenderSettings)
     log.configure("render", settings.log_level)
+    # What is wrong with a picture is told to its sender; OpenCV would put lines of its own between those of the log.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     asyncio.run(serve(settings))

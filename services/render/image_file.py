@@ -17,7 +17,7 @@ MAX_PIXELS = 50_000_000
 # A header of more parts was made to keep its reader busy: a large PNG comes in some 2,500.
 _MAX_PARTS = 50_000
 # Each scan of a progressive JPEG goes through the whole picture again; encoders make some ten.
-_MAX_SCANS = 100
+MAX_SCANS = 100
 # What shows through transparent pixels.
 _BACKGROUND = 200.0
 # Rows that are converted at once: a whole picture at its limit would take 600 MB as floats.
@@ -78,8 +78,8 @@ def _jpeg(data: bytes) -> ImageHeader:
             if size is None or data.rfind(b"\xff\xd9") < at:
                 break
             scans = data.count(b"\xff\xda", at)
-            if scans > _MAX_SCANS:
-                raise InvalidRequestError(f"the JPEG file has {scans} scans; send one with at most {_MAX_SCANS}")
+            if scans > MAX_SCANS:
+                raise InvalidRequestError(f"the JPEG file has {scans} scans; send one with at most {MAX_SCANS}")
             return ImageHeader("JPEG", *size, orientation)
         at += 2 + length
     raise _broken("JPEG")

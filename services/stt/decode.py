@@ -21,7 +21,7 @@ MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
 MAX_CHANNELS = 8
 _READ = "WAV, FLAC, MP3, OGG, WebM and M4A are read"
 # Compressed samples, of which AAC has 94 per second at most; FFmpeg takes 32 bytes of memory for each.
-_MAX_MP4_SAMPLES = 4_000_000
+MAX_MP4_SAMPLES = 4_000_000
 # Chunks of a WAV file before its sound; recorders write a handful.
 _MAX_WAV_CHUNKS = 1000
 # A shorter end than the header announces by more than this has been cut off.
@@ -86,8 +86,8 @@ def decode(recording: bytes, max_s: float) -> Iterator[NDArray[np.float32]]:
     if _is_cut_off(recording, name):
         raise InvalidRequestError("the recording is cut off: it ends before its header says")
     decoded = 0
-    if name == "mov" and announced_samples(recording) > _MAX_MP4_SAMPLES:
-        raise InvalidRequestError(f"the recording announces more than {_MAX_MP4_SAMPLES} samples; send it in parts")
+    if name == "mov" and announced_samples(recording) > MAX_MP4_SAMPLES:
+        raise InvalidRequestError(f"the recording announces more than {MAX_MP4_SAMPLES} samples; send it in parts")
     try:
         # Names and comments in the file may be in any encoding; nobody reads them here.
         with av.open(io.BytesIO(recording), "r", format=name, metadata_errors="replace") as container:

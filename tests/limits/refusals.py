@@ -291,6 +291,17 @@ async def a_png_of_a_million_chunks(door: Door) -> None:
 
 
 @refusal("picture")
+async def more_portraits_at_once_than_wait(door: Door) -> None:
+    grey = files.jpeg(np.full((3000, 3000, 3), 128, np.uint8))
+    ended = await asyncio.gather(*(create(door, grey) for _ in range(12)), return_exceptions=True)
+    codes = [error.code() for error in ended if isinstance(error, grpc.aio.AioRpcError)]
+    assert len(codes) == len(ended)
+    assert codes.count(FULL) >= 1
+    # Those that were looked at have no face.
+    assert codes.count(INVALID) == len(codes) - codes.count(FULL) >= 4
+
+
+@refusal("picture")
 async def a_portrait_that_is_cut_off(door: Door) -> None:
     whole = PORTRAIT.read_bytes()
     for part in (whole[: len(whole) // 2], files.png(400, 400)[:-20]):

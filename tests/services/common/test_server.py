@@ -179,3 +179,24 @@ async def test_a_second_server_on_the_same_port_fails_at_start() -> None:
         second = Server(SETTINGS.model_copy(update={"port": server.port}), [NAME])
         with pytest.raises(RuntimeError):
             await second.start()
+
+
+async def test_a_sentence_with_megabytes_of_the_callers_words_still_reaches_the_caller() -> None:
+    async def refuse() -> None:
+        raise InvalidRequestError("there is no voice " + "ä" * 2**20)
+
+    async with serving(refuse) as (_, channel):
+        with pytest.raises(grpc.aio.AioRpcError, match="there is no voice ä") as refused:
+            await tts_pb2_grpc.TextToSpeechServiceStub(channel).ListVoices(tts_pb2.ListVoicesRequest())
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert str(refused.value.details()).endswith("ä…")
+
+
+@pytest.mark.parametrize("method", ["ListVoices", "SynthesizeStream"])
+async def test_bytes_that_are_no_message_are_refused_in_words(method: str) -> None:
+    async with serving(nothing) as (_, channel):
+        stream: Any = channel.unary_stream(f"/{NAME}/{method}")
+        open_call = stream(b"\x0a\xff\xff")
+        with pytest.raises(grpc.aio.AioRpcError, match="could not be read as protobuf") as refused:
+            await open_call.read()
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT

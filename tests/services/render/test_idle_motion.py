@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 
 from services.render.idle_motion import BLINK_EVERY_S, IdleMotion
@@ -58,3 +60,18 @@ def test_eyes_jump_and_rest_near_the_viewer() -> None:
     assert np.abs(gaze).max() <= 4.0
     moving = (np.abs(np.diff(gaze, axis=0)) > 1e-6).any(1)
     assert 0.01 < moving.mean() < 0.15
+
+
+def test_a_clock_that_jumps_ahead_by_years_costs_an_hour_of_motion_at_most() -> None:
+    motion = IdleMotion(7)
+    motion.at(1.0)
+    tracemalloc.start()
+    for time_s in (3.0e7, 3.2e11, 9.2e18):
+        idle = motion.at(time_s)
+        assert abs(idle.gaze_yaw) <= 4.0
+        assert 0.0 <= idle.blink <= 1.0
+        assert IdleMotion(7).at(time_s) == idle
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # Each second takes some 100 bytes.
+    assert peak_bytes < 4 * 2**20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 import zlib
 
 import cv2
@@ -11,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from services.common.errors import InvalidRequestError
-from services.render.image_file import MAX_BYTES, decode, read_header
+from services.render.image_file import MAX_BYTES, MAX_SCANS, decode, read_header
 
 Image = NDArray[np.uint8]
 
@@ -123,3 +124,48 @@ def test_random_damage_never_gets_past_as_another_error(picture: Image) -> None:
                 continue
             assert image.dtype == np.uint8
             assert image.shape[2] == 3
+
+
+def test_a_chunk_that_announces_more_than_there_is_is_refused_before_room_is_made_for_it() -> None:
+    whole = png_of_size(64, 48)
+    # Fuzzing found this: the decoder took 2 GB for the last chunk of a file of 215 bytes.
+    announcing = whole[:-12] + struct.pack(">I", 2**31) + whole[-8:]
+    with pytest.raises(InvalidRequestError, match="damaged or cut off"):
+        decode(announcing)
+
+
+@pytest.mark.parametrize("length", range(8, 45))
+def test_a_png_of_any_few_bytes_is_refused_in_words(length: int) -> None:
+    with pytest.raises(InvalidRequestError, match="damaged or cut off"):
+        read_header(png_of_size(64, 48)[:length] + b"IEND"[: 45 - length])
+
+
+def test_a_jpeg_of_many_scans_is_refused_with_the_limit(picture: Image) -> None:
+    done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
+    assert done
+    whole = data.tobytes()
+    assert decode(whole).shape == picture.shape
+    last = whole.rfind(b"\xff\xda")
+    with pytest.raises(InvalidRequestError, match=f"scans; send one with at most {MAX_SCANS}"):
+        decode(whole[:last] + whole[last:-2] * MAX_SCANS + whole[-2:])
+
+
+def test_a_header_of_very_many_parts_is_refused() -> None:
+    whole = png_of_size(64, 48)
+    part = struct.pack(">I4sI", 0, b"teSt", zlib.crc32(b"teSt"))
+    with pytest.raises(InvalidRequestError, match="damaged or cut off"):
+        read_header(whole[:33] + part * 100_000 + whole[33:])
+
+
+def test_a_large_picture_takes_its_own_size_and_a_little() -> None:
+    y, x = np.mgrid[0:1500, 0:2000]
+    deep = np.dstack([x, y, x + y, 65_535 - x]).astype(np.uint16)
+    done, data = cv2.imencode(".png", deep)
+    assert done
+    file = data.tobytes()
+    tracemalloc.start()
+    decode(file)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # What the decoder gives (16 bits, 4 channels), what is made of it (8 bits, 3 channels), and a strip of floats.
+    assert peak_bytes < 1.2 * (deep.nbytes + deep.nbytes * 3 / 8) + 16 * 2**20

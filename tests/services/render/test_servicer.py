@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -406,6 +407,25 @@ async def test_a_silent_caller_is_let_go(data_dir: Path) -> None:
         call = await opened(face)
         with pytest.raises(grpc.aio.AioRpcError, match="nothing was sent") as refused:
             await call.read()
+        assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+
+async def test_a_caller_who_does_not_read_loses_the_place_to_another(data_dir: Path) -> None:
+    async with serving(data_dir, max_streams=1, idle_timeout_s=0.2) as face:
+        call = await opened(face, by_audio())
+        for number in range(4):
+            await call.write(audio("u", number, np.zeros(RATE)))
+        # A hundred frames of 400 KB do not fit into what lies between the two.
+        async with asyncio.timeout(10.0):
+            while True:
+                try:
+                    await rest_of(await opened(face))
+                    break
+                except grpc.aio.AioRpcError as error:
+                    if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                        raise
+        with pytest.raises(grpc.aio.AioRpcError, match="nothing was read for 0.2 s") as refused:
+            await rest_of(call)
         assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
 
 

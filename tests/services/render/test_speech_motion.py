@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.common.errors import InvalidRequestError
 from services.render.blendshapes import INDEX
-from services.render.speech_motion import LEAD_S, MAX_CUES, SpeechMotion, VisemeCue
+from services.render.speech_motion import LEAD_S, MAX_CUES, MAX_CUES_AT_ONCE, SpeechMotion, VisemeCue
 from services.render.visemes import SHAPES, Viseme
 
 FRAME_S = 0.04
@@ -145,3 +145,10 @@ def test_visemes_in_pieces_move_like_visemes_at_once() -> None:
 def test_visemes_that_cannot_be_are_refused_in_words(cues: list[VisemeCue], said: str) -> None:
     with pytest.raises(InvalidRequestError, match=said):
         SpeechMotion().add(cues)
+
+
+def test_visemes_all_at_once_are_refused_because_each_is_work_for_every_frame() -> None:
+    with pytest.raises(InvalidRequestError, match=f"more than {MAX_CUES_AT_ONCE} visemes begin within 0.1 s"):
+        motion_of(*[(Viseme.AA, 1.0, 1.0)] * (2 * MAX_CUES_AT_ONCE))
+    # Faster than anybody speaks.
+    motion_of(*[(Viseme.AA, 0.005 * number, 0.005 * number + 0.005) for number in range(500)])

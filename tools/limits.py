@@ -1,0 +1,261 @@
+"""Every limit of the product in one table, made from the constants and settings that enforce it.
+
+`python -m tools.limits` writes docs/limits.md; with --check it compares instead.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic_settings import BaseSettings
+
+from orchestrator.settings import OrchestratorSettings
+from orchestrator.signaling import MAX_MESSAGE_BYTES as MAX_SIGNAL_BYTES
+from services.common.network_settings import NetworkSettings
+from services.common.server import MAX_MESSAGE_BYTES
+from services.common.settings import ServerSettings
+from services.render import avatars, engine, image_file, portrait, requests, servicer, speech_motion, stage
+from services.render.settings import RenderSettings
+from services.stt import decode
+from services.stt.servicer import MAX_LANGUAGE_TAG_CHARACTERS
+from services.stt.settings import SttSettings
+from services.tts import messages, utterances
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "limits.md"
+_MIB = 1024 * 1024
+_HEAD = """# Limits
+
+What is refused, with which status, and where that can be changed. Tests send these for real, most of them through
+Envoy to the whole product (`tests/limits`). This page is made from the code by `python -m tools.limits`.
+
+INVALID_ARGUMENT and FAILED_PRECONDITION are HTTP 400, RESOURCE_EXHAUSTED is 429; every refusal says in a sentence what
+would be right.
+
+| what | limit | beyond it | setting |
+|---|---|---|---|
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One row.
+
+    Args:
+        setting: its name, where it can be changed.
+        contract: the words of the contract that state it, where it does: (area, words).
+    """
+
+    what: str
+    limit: str
+    answer: str
+    setting: str = ""
+    contract: tuple[str, str] | None = None
+
+
+def _default(settings: type[BaseSettings], field: str) -> Any:
+    return settings.model_fields[field].default
+
+
+def _body_mib(script: str) -> int:
+    """What the edge reads of a body; its scripts are no package."""
+    found = re.search(r"^MAX_BODY_BYTES = (\d+) \* MIB$", (ROOT / "envoy" / f"{script}.py").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1])
+
+
+def _setting(section: str, field: str) -> str:
+    return f"`[{section}] {field}`"
+
+
+def limits() -> tuple[Limit, ...]:
+    """Every limit, by what it bounds."""
+    invalid, full, order = "INVALID_ARGUMENT", "RESOURCE_EXHAUSTED, RetryInfo", "FAILED_PRECONDITION"
+    return (
+        Limit("body of an HTTP request", f"{_body_mib('topology')} MiB", "HTTP 413, INVALID_ARGUMENT"),
+        Limit("body of the older stack's routes", f"{_body_mib('legacy')} MiB", "HTTP 413"),
+        Limit(
+            "calls over one connection",
+            f"{_default(NetworkSettings, 'connection_calls_per_s')} per second, twice as many at once",
+            "RESOURCE_EXHAUSTED, Retry-After",
+            _setting("network", "connection_calls_per_s"),
+        ),
+        Limit(
+            "calls over one public port",
+            f"{_default(NetworkSettings, 'port_calls_per_s')} per second, twice as many at once",
+            "RESOURCE_EXHAUSTED, Retry-After",
+            _setting("network", "port_calls_per_s"),
+        ),
+        Limit("one gRPC message", f"{MAX_MESSAGE_BYTES // _MIB} MiB", "RESOURCE_EXHAUSTED"),
+        Limit("one message of the signalling socket", f"{MAX_SIGNAL_BYTES // 1024} KiB", "close 1009"),
+        Limit(
+            "text to speak",
+            f"1 to {utterances.MAX_TEXT_CHARACTERS} characters, in all pieces of an utterance",
+            invalid,
+            contract=("tts", f"1 to {utterances.MAX_TEXT_CHARACTERS:,} characters"),
+        ),
+        Limit(
+            "text to say in a conversation",
+            f"1 to {utterances.MAX_TEXT_CHARACTERS} characters",
+            invalid,
+            contract=("conversation", f"1 to {utterances.MAX_TEXT_CHARACTERS:,} characters"),
+        ),
+        Limit(
+            "id of an utterance",
+            f"1 to {utterances.MAX_ID_CHARACTERS} characters",
+            invalid,
+            contract=("tts", f"1 to {utterances.MAX_ID_CHARACTERS} characters"),
+        ),
+        Limit("utterances of one voice stream that wait", f"{utterances.MAX_OPEN_UTTERANCES}", full),
+        Limit(
+            "sample rate of speech made",
+            f"{messages.SLOWEST_RATE_HZ} to {messages.FASTEST_RATE_HZ} Hz",
+            invalid,
+            contract=("tts", f"{messages.SLOWEST_RATE_HZ} to {messages.FASTEST_RATE_HZ} Hz"),
+        ),
+        Limit(
+            "language tag",
+            f"{MAX_LANGUAGE_TAG_CHARACTERS} characters",
+            f"{invalid}; of a voice UNIMPLEMENTED",
+            contract=("stt", f"at most {MAX_LANGUAGE_TAG_CHARACTERS} characters"),
+        ),
+        Limit(
+            "recording",
+            f"{decode.MAX_RECORDING_BYTES // _MIB} MiB, {decode.MIN_RATE_HZ} to {decode.MAX_RATE_HZ} Hz, "
+            f"{decode.MAX_CHANNELS} channels",
+            invalid,
+            contract=("stt", f"{decode.MIN_RATE_HZ} to {decode.MAX_RATE_HZ} Hz and {decode.MAX_CHANNELS} channels"),
+        ),
+        Limit(
+            "samples that an M4A announces",
+            f"{decode.MAX_MP4_SAMPLES}, where they are compressed",
+            invalid,
+        ),
+        Limit(
+            "length of a recording",
+            f"{_default(SttSettings, 'max_recording_s') / 3600:g} hours",
+            invalid,
+            _setting("stt", "max_recording_s"),
+            ("stt", f"{_default(SttSettings, 'max_recording_s') / 3600:g} hours"),
+        ),
+        Limit("one message of sound to the ears", "1 s", invalid, contract=("stt", "at most 1 s")),
+        Limit(
+            "one chunk of sound to the face",
+            f"{servicer.MAX_CHUNK_S:g} s",
+            invalid,
+            contract=("render", f"at most {servicer.MAX_CHUNK_S:g} s a chunk"),
+        ),
+        Limit(
+            "sound of one utterance to the face",
+            f"{_default(RenderSettings, 'max_utterance_s'):g} s",
+            invalid,
+            _setting("render", "max_utterance_s"),
+            ("render", f"{_default(RenderSettings, 'max_utterance_s'):g} s in all"),
+        ),
+        Limit(
+            "mouth shapes of one utterance",
+            f"{speech_motion.MAX_CUES}, and {speech_motion.MAX_CUES_AT_ONCE} within {speech_motion.AT_ONCE_S:g} s",
+            invalid,
+            contract=(
+                "render",
+                f"At most {speech_motion.MAX_CUES:,} in an utterance, and "
+                f"{speech_motion.MAX_CUES_AT_ONCE} that begin within a tenth of a second",
+            ),
+        ),
+        Limit(
+            "frame",
+            f"{requests.MIN_STREAM_SIZE} to {engine.MAX_SIZE} pixels, {requests.FRAME_RATES[0]} to "
+            f"{requests.FRAME_RATES[1]} per second",
+            invalid,
+            contract=("render", f"{requests.MIN_STREAM_SIZE} to {engine.MAX_SIZE}"),
+        ),
+        Limit(
+            "portrait",
+            f"{image_file.MAX_BYTES // _MIB} MiB, {image_file.MAX_PIXELS // 10**6} megapixels; JPEG, PNG or WebP",
+            invalid,
+            contract=(
+                "render",
+                f"at most {image_file.MAX_BYTES // _MIB} MiB and {image_file.MAX_PIXELS // 10**6} megapixels",
+            ),
+        ),
+        Limit(
+            "scans of a progressive JPEG",
+            f"{image_file.MAX_SCANS}",
+            invalid,
+        ),
+        Limit(
+            "face in a portrait",
+            f"{portrait.MIN_FACE_PX} pixels wide or more; the largest of several is taken",
+            invalid,
+            contract=("render", f"at least {portrait.MIN_FACE_PX} pixels wide"),
+        ),
+        Limit(
+            "face that may not be a person's",
+            "made only with `confirm_doubtful_face`",
+            f"{order}, CONFIRMATION_NEEDED",
+            contract=("render", "refused until it is confirmed"),
+        ),
+        Limit(
+            "name of an avatar for people",
+            f"{avatars.MAX_NAME} characters",
+            invalid,
+            contract=("render", f"at most {avatars.MAX_NAME} characters"),
+        ),
+        Limit(
+            "consent",
+            f"1 to {avatars.MAX_CONSENT} characters",
+            invalid,
+            contract=("render", f"1 to {avatars.MAX_CONSENT} characters"),
+        ),
+        Limit(
+            "avatars that are kept",
+            f"{_default(RenderSettings, 'max_avatars')}",
+            full,
+            _setting("render", "max_avatars"),
+        ),
+        Limit(
+            "portraits that wait to be looked at",
+            f"{stage.MAX_WAITING_PORTRAITS}",
+            full,
+            contract=("render", f"when {stage.MAX_WAITING_PORTRAITS} portraits wait"),
+        ),
+        Limit(
+            "streams of one process",
+            f"{_default(ServerSettings, 'max_streams')}",
+            full,
+            "`max_streams` of `[render]`, `[tts]`, `[stt]`",
+        ),
+        Limit(
+            "conversations at once",
+            f"{_default(OrchestratorSettings, 'max_streams')}",
+            "`Server full` on the socket",
+            _setting("orchestrator", "max_streams"),
+        ),
+        Limit(
+            "time in which a stream's caller neither sends nor reads",
+            f"{_default(ServerSettings, 'idle_timeout_s'):g} s",
+            order,
+            "`idle_timeout_s` of each process",
+        ),
+    )
+
+
+def markdown() -> str:
+    """The page."""
+    rows = (f"| {row.what} | {row.limit} | {row.answer} | {row.setting} |" for row in limits())
+    return _HEAD + "\n".join(rows) + "\n"
+
+
+def main() -> None:
+    if "--check" not in sys.argv[1:]:
+        PAGE.write_text(markdown())
+    elif PAGE.read_text() != markdown():
+        sys.exit(f"{PAGE.relative_to(ROOT)} is not what the code says; run `python -m tools.limits`")
+
+
+if __name__ == "__main__":
+    main()
