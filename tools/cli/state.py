@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,6 +37,18 @@ def _file(settings: StackSettings) -> Path:
 def log_file(settings: StackSettings, name: str) -> Path:
     """Where the output of a process is kept."""
     return settings.data_dir / "logs" / f"{name}.log"
+
+
+@contextlib.contextmanager
+def claimed(settings: StackSettings) -> Iterator[bool]:
+    """Claim the data directory for one stack. Gives: False if another has it; a claim ends with its process."""
+    with _file(settings).with_name("claim").open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def write(settings: StackSettings, state: State) -> None:

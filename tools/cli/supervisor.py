@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 import time
@@ -24,6 +25,8 @@ _HEALTHY_S = 60.0
 # One that ends this often before everything serves will not come up by itself.
 _VAIN_STARTS = 3
 _SHOWN_LOG_LINES = 5
+# Linux, <linux/prctl.h>.
+_PR_SET_PDEATHSIG = 1
 
 
 class StackError(Exception):
@@ -60,11 +63,21 @@ class Supervisor:
 
         SIGHUP makes Envoy start anew, with what the settings and the token are then.
 
-        Raises: StackError if a port is taken or a process does not become ready.
+        Raises: StackError if another supervisor has the data directory, a port is taken or a process does not become
+            ready.
         """
-        await self._check_ports()
         for folder in ("run", "logs"):
             (self._settings.data_dir / folder).mkdir(parents=True, exist_ok=True)
+        with state.claimed(self._settings) as is_ours:
+            if not is_ours:
+                raise StackError(
+                    f"another `avatar up` has {self._settings.data_dir}; `avatar status` shows how far it is, and "
+                    "AVATAR_DATA_DIR gives this one a folder of its own"
+                )
+            await self._run()
+
+    async def _run(self) -> None:
+        await self._check_ports()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -147,6 +160,7 @@ class Supervisor:
                     stderr=log,
                     # Ctrl-C in the terminal is for the supervisor, which ends the others in order.
                     start_new_session=True,
+                    preexec_fn=_end_with_parent,
                 )
             self._children[process.name] = child
             status = await child.wait()
@@ -210,6 +224,11 @@ class Supervisor:
             child = self._children.get(process.name)
             if child is not None and child.returncode is None:
                 yield process, child
+
+
+def _end_with_parent() -> None:
+    """In the child: be told to end by the kernel when the supervisor is killed, and keep no port then."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 async def _ended(child: asyncio.subprocess.Process, limit_s: float) -> None:

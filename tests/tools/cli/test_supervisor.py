@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -104,6 +105,40 @@ async def test_a_process_that_ends_by_itself_is_started_again_until_that_is_in_v
     assert count.read_text() == "xxx"
 
 
+async def test_one_data_directory_has_one_supervisor(settings: StackSettings, tmp_path: Path) -> None:
+    """Two that start in the same moment find all ports free, and neither in the file that says what runs."""
+    (settings.data_dir / "run").mkdir()
+    child = writing_its_pid(tmp_path / "child", settings.render.port)
+    with state.claimed(settings), pytest.raises(StackError, match="another `avatar up` has"):
+        await Supervisor(settings, [child], Told()).run()
+    assert not (tmp_path / "child").exists()
+    with state.claimed(settings) as is_ours:
+        assert is_ours
+
+
+@pytest.mark.slow
+def test_the_children_of_a_supervisor_that_was_killed_end_too(settings: StackSettings, tmp_path: Path) -> None:
+    pid_file = tmp_path / "child"
+    os.mkfifo(pid_file)
+    program = (
+        "import asyncio; from pathlib import Path; from tests.tools.cli import test_supervisor as test;"
+        "test.processes.envoy_files = lambda _: [];"
+        f"child = test.writing_its_pid(Path({str(pid_file)!r}), {settings.render.port});"
+        "asyncio.run(test.Supervisor(test.read_all(), [child], test.Told()).run())"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], cwd=processes.ROOT) as parent:
+        try:
+            # Reading waits until the child writes.
+            child = os.pidfd_open(int(pid_file.read_text()))
+        finally:
+            parent.kill()
+    has_ended, _, _ = select.select([child], [], [], 10.0)
+    if not has_ended:
+        signal.pidfd_send_signal(child, signal.SIGKILL)
+    os.close(child)
+    assert has_ended
+
+
 def test_a_stop_may_take_as_long_as_the_slowest_process_may(
     settings: StackSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,5 +168,6 @@ def test_down_waits_for_the_end(settings: StackSettings, capsys: pytest.CaptureF
             stack.down()
         finally:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        assert child.poll() == 0
+        # The last moments of a process, in which it has no memory any more, are not waited for.
+        assert child.wait(0.25) == 0
     assert capsys.readouterr().out == "ended\n"
