@@ -178,12 +178,6 @@ async def a_language_tag_of_megabytes(door: Door) -> None:
 
 
 @refusal("text")
-async def a_name_or_consent_that_is_too_long(door: Door) -> None:
-    await refused(create(door, PORTRAIT.read_bytes(), display_name="x" * 81), INVALID, "81 characters; use at most 80")
-    await refused(create(door, PORTRAIT.read_bytes(), consent="x" * 501), INVALID, "in 1 to 500 who agreed")
-
-
-@refusal("text")
 async def a_sentence_of_20001_characters_for_a_conversation(door: Door) -> None:
     stub = conversation_pb2_grpc.ConversationServiceStub(door.channels["legacy"])
     running = (await stub.ListConversations(conversation_pb2.ListConversationsRequest())).conversations
@@ -268,6 +262,12 @@ async def mouth_shapes_all_at_once(door: Door) -> None:
 
 
 # Pictures.
+
+
+@refusal("picture")
+async def a_name_or_consent_that_is_too_long(door: Door) -> None:
+    await refused(create(door, PORTRAIT.read_bytes(), display_name="x" * 81), INVALID, "81 characters; use at most 80")
+    await refused(create(door, PORTRAIT.read_bytes(), consent="x" * 501), INVALID, "in 1 to 500 who agreed")
 
 
 @refusal("picture")

@@ -17,7 +17,7 @@ from tests.stack import ROOT
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 # How long a service may take to notice that a client is gone.
-NOTICED_S = 5.0
+NOTICED_S = 20.0
 
 
 @pytest.fixture(params=["render", "stt", "tts"])
