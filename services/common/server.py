@@ -99,7 +99,7 @@ class Server:
     def __init__(self, settings: ServerSettings, service_names: Sequence[str]) -> None:
         """Args: service_names: full protobuf names, for health and reflection.
 
-        Raises: InvalidRequestError if the setting of traces is wrong.
+        Raises: InvalidRequestError if traces are asked for and OpenTelemetry is not installed.
         """
         self._settings = settings
         self._readiness = _ReadinessInterceptor()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_origin
@@ -36,6 +37,12 @@ def _absolute(path: Path) -> Path:
     return path
 
 
+def _collector(endpoint: str) -> str:
+    if endpoint and not re.fullmatch(r"https?://[^/\s]+:\d{1,5}/?", endpoint):
+        raise ValueError("a collector's address, such as http://127.0.0.1:4317")
+    return endpoint
+
+
 class _Environment(EnvSettingsSource):
     """Environment variables, where a list may be written with commas."""
 
@@ -63,7 +70,7 @@ class Settings(BaseSettings):
         validation_alias="AVATAR_DATA_DIR",
         description="Where models, avatars, logs, the certificate and the token are kept.",
     )
-    otlp_endpoint: str = Field(
+    otlp_endpoint: Annotated[str, AfterValidator(_collector)] = Field(
         default="",
         validation_alias="AVATAR_OTLP_ENDPOINT",
         description="OTLP collector that takes a trace per turn by gRPC, such as http://127.0.0.1:4317; "

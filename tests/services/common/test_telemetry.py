@@ -11,10 +11,11 @@ import pytest
 from avatar.tts.v1 import tts_pb2, tts_pb2_grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from services.common.errors import InvalidRequestError, NotFoundError
+from services.common.errors import NotFoundError
 from services.common.server import Server
-from services.common.settings import DrainSettings, ServerSettings
-from services.common.telemetry import is_traceparent, open_tracer
+from services.common.settings import DrainSettings, ServerSettings, read
+from services.common.settings_file import SettingsError
+from services.common.telemetry import is_traceparent
 from tests.fakes.collector import collecting
 from tests.services.common.test_server import NAME, Scripted
 from tests.stack import ROOT, free_ports
@@ -94,6 +95,11 @@ async def test_a_collector_that_is_away_delays_neither_a_call_nor_the_end() -> N
 @pytest.mark.parametrize(
     "endpoint", ["collector:4317", "http://collector", "ftp://collector:1", "http://a:1/v1/traces"]
 )
-def test_an_endpoint_that_is_none_is_refused_with_what_would_be_right(endpoint: str) -> None:
-    with pytest.raises(InvalidRequestError, match=r"http://127\.0\.0\.1:4317"):
-        open_tracer("tts", endpoint)
+def test_an_endpoint_that_is_none_is_refused_with_the_settings(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AVATAR_OTLP_ENDPOINT", endpoint)
+    with pytest.raises(SettingsError) as refused:
+        read(ServerSettings)
+    assert str(refused.value) == (
+        f'the environment: AVATAR_OTLP_ENDPOINT is "{endpoint}"; '
+        "give a text (a collector's address, such as http://127.0.0.1:4317)"
+    )
