@@ -23,6 +23,8 @@ export class Captions {
     /** @type {Line[]} typed, and not yet confirmed by the server */
     this._typed = [];
     this._timers = { user: 0, avatar: 0 };
+    /** How many lines have begun. */
+    this._begun = 0;
     /** What the face is called in the transcript. */
     this.avatarName = "Avatar";
     parts.scroll.addEventListener("scroll", () => this._showNewest(), { passive: true });
@@ -147,6 +149,7 @@ export class Captions {
     const text = make("span", "text");
     const who = make("span", "who", isUser ? "You" : this.avatarName);
     const item = make("li", `line ${isUser ? "user" : "avatar speaking"}`, who, text);
+    item.dataset.begun = String(++this._begun);
     const line = { item, text, isUser, done: false };
     this._lines.set(id, line);
     this._parts.live.append(item);
@@ -162,9 +165,17 @@ export class Captions {
     this._keep(line.item);
   }
 
-  /** @param {HTMLLIElement} item */
+  /**
+   * Puts a line where it began: an answer that was spoken over stands above the words that ended it.
+   * @param {HTMLLIElement} item
+   */
   _keep(item) {
-    this._parts.log.append(item);
+    let next = null;
+    for (const other of /** @type {HTMLLIElement[]} */ ([...this._parts.log.children].reverse())) {
+      if (!(Number(other.dataset.begun) > Number(item.dataset.begun))) break;
+      next = other;
+    }
+    this._parts.log.insertBefore(item, next);
     this._parts.onLine();
     this._follow();
   }

@@ -85,6 +85,16 @@ async def test_an_answer_that_was_stopped_before_its_first_word_leaves_no_line()
         await expect(person.page.locator(".line.avatar .text")).to_have_text("Another one.")
 
 
+async def test_an_answer_that_was_spoken_over_stands_above_the_words_that_ended_it() -> None:
+    async with person_at(FakeOrchestrator()) as person:
+        session = await person.types()
+        await session.says(ANSWER)
+        await session.user("Wait a moment.")
+        await session.ends("Hello, and good", interrupted=True)
+        texts = person.page.locator("#log .line .text")
+        await expect(texts).to_have_text(["Hello, and good", "Wait a moment."])
+
+
 async def test_space_mutes_so_that_the_server_hears_silence() -> None:
     async with person_at(FakeOrchestrator()) as person:
         session = await person.talks()
