@@ -23,8 +23,9 @@ from tests.stack import ROOT
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow, pytest.mark.timeout(240)]
 SENTENCE = "This is a long story about a house by the sea, and it goes on while others knock at the door."
 STORY = " ".join([SENTENCE] * 8)
-# On two cores that strangers keep busy.
-LONGEST_GAP_S, LEAST_FPS = 1.0, 8.0
+SAMPLE_RATE_HZ, FRAME_TICKS = 48_000, 960
+# On two cores that strangers, this client and whoever else is there keep busy; with cores to spare nothing is lost.
+MOST_LOST, LONGEST_HOLE_S, LONGEST_GAP_S, LEAST_FPS = 0.03, 0.5, 1.0, 8.0
 
 
 @dataclass
@@ -91,8 +92,9 @@ async def test_a_conversation_goes_on_while_everything_that_is_refused_is_sent(w
             assert (await socket.event("utterance_ended"))["heard_text"] == "And that was all."
     await connections_settled()
     sound, picture = watched["audio"], watched["video"]
-    # 20 ms at 48 kHz each, none left out; none late for long.
-    assert set(np.diff(sound.pts)) == {960}
+    steps = np.diff(sound.pts)
+    assert 1 - len(steps) * FRAME_TICKS / steps.sum() < MOST_LOST
+    assert steps.max() / SAMPLE_RATE_HZ < LONGEST_HOLE_S
     assert np.diff(sound.came_s).max() < LONGEST_GAP_S
     shown = [at for at in picture.came_s if began_s <= at <= began_s + attacked_s]
     assert len(shown) / attacked_s > LEAST_FPS
