@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings
 
 from orchestrator.settings import OrchestratorSettings
 from orchestrator.signaling import MAX_MESSAGE_BYTES as MAX_SIGNAL_BYTES
+from services.common.legacy_http import MAX_JSON_BYTES
 from services.common.network_settings import NetworkSettings
 from services.common.server import MAX_MESSAGE_BYTES
 from services.common.settings import ServerSettings
@@ -82,6 +83,7 @@ def limits() -> tuple[Limit, ...]:
     return (
         Limit("body of an HTTP request", f"{_body_mib('topology')} MiB", "HTTP 413, INVALID_ARGUMENT"),
         Limit("body of the older stack's routes", f"{_body_mib('legacy')} MiB", "HTTP 413"),
+        Limit("JSON among those", f"{MAX_JSON_BYTES // _MIB} MiB", "HTTP 413"),
         Limit(
             "calls over one connection",
             f"{_default(NetworkSettings, 'connection_calls_per_s')} per second, twice as many at once",

@@ -22,7 +22,7 @@ from services.common.errors import (
     OverloadedError,
     UnsupportedError,
 )
-from services.common.legacy_http import FormFile, HttpError, HttpReply, form_of, json_of
+from services.common.legacy_http import MAX_JSON_BYTES, FormFile, HttpError, HttpReply, form_of, json_of
 from services.common.multipart_form import TooLargeError, Upload
 from services.common.server import Server
 from services.common.settings import DrainSettings, ServerSettings
@@ -209,3 +209,12 @@ async def test_a_problem_shows_no_long_input() -> None:
 def test_every_error_of_the_domain_has_a_status() -> None:
     for error in AvatarError.__subclasses__():
         assert legacy_http.reply_of(error("words")).status in (400, 404, 413, 429, 500, 501, 503), error
+
+
+async def test_json_is_read_up_to_a_mebibyte() -> None:
+    longest = json_body({"text": "a", "more": "x" * (MAX_JSON_BYTES - 25)})
+    assert len(longest.data) == MAX_JSON_BYTES
+    assert (await json_of(Text, longest)).text == "a"
+    longest.data += b" "
+    with pytest.raises(TooLargeError, match="1048577 bytes; send at most 1 MiB"):
+        await json_of(Text, longest)
