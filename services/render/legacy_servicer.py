@@ -25,6 +25,7 @@ from services.common.legacy_http import (
 )
 from services.render.engine import FRAME_EDGE, FaceState, PreparedAvatar
 from services.render.expressions import ExpressionKind, expression_pose, expression_weights
+from services.render.image_file import read_header
 from services.render.servicer import RenderServicer
 from services.render.stage import Stage
 from services.render.video import jpeg_of
@@ -41,7 +42,7 @@ MAX_INTENSITY = 2.0
 JPEG_QUALITY = 90
 # Clients of the older stack send the same portrait for each frame, ten times a second. About 5 MB each.
 _MAX_PREPARED = 4
-# Calls that wait for a portrait to be looked at, each with up to 20 MiB.
+# Calls that wait for a portrait to be looked at.
 _MAX_WAITING = 16
 
 
@@ -101,6 +102,8 @@ class LegacyRenderServicer(legacy_pb2_grpc.LegacyRenderServiceServicer):
 
     async def _prepare(self, file: bytes) -> PreparedAvatar:
         """A portrait, ready to be drawn. Raises: InvalidRequestError if it is no picture of a face."""
+        # What cannot be a portrait takes no place, and those that wait have 20 MiB each at most.
+        await asyncio.to_thread(read_header, file)
         key = await asyncio.to_thread(lambda: hashlib.sha256(file).digest())
         if key not in self._prepared:
             with self._place():

@@ -175,6 +175,8 @@ async def test_who_would_wait_for_long_is_told_to_come_again(data_dir: Path, def
         (refused,) = [call.result() for call in done]
         assert (refused.status, refused.headers["retry-after"]) == (429, "1")
         assert "16 portraits wait" in refused.detail
+        # What is too large is never one of those that wait.
+        assert (await face.render(b"\0" * (21 << 20))).status == 400
         face.engine.may_work.set()
         assert sorted(answer.status for answer in await asyncio.gather(*waiting)) == [200] * 16 + [429]
 
