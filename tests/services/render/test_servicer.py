@@ -424,7 +424,7 @@ async def test_a_caller_who_does_not_read_loses_the_place_to_another(data_dir: P
                 except grpc.aio.AioRpcError as error:
                     if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
                         raise
-        with pytest.raises(grpc.aio.AioRpcError, match="nothing was read for 0.2 s") as refused:
+        with pytest.raises(grpc.aio.AioRpcError, match=r"nothing was read for 0\.2 s") as refused:
             await rest_of(call)
         assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
 
