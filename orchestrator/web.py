@@ -31,6 +31,9 @@ def application(signaling: Signaling) -> web.Application:
     files["/"] = files["/index.html"]
 
     async def answer(request: web.Request) -> web.StreamResponse:
+        if "origin" in request.headers and LISTENER_HEADER not in request.headers:
+            # Any page that somebody has open can reach this port of the machine; Envoy knows which may.
+            return web.json_response({"code": 7, "message": "pages call by Envoy's port"}, status=403)
         wants_socket = request.headers.get("upgrade", "").lower() == "websocket"
         if request.headers.get(LISTENER_HEADER) == "legacy":
             if not wants_socket:
@@ -42,6 +45,9 @@ def application(signaling: Signaling) -> web.Application:
             return await signaling.serve(request, legacy=False)
         if request.path not in files:
             return web.json_response({"code": 5, "message": f"there is no {request.path[:80]} here"}, status=404)
+        if request.method not in ("GET", "HEAD"):
+            said = {"code": 12, "message": f"{request.path} can only be read"}
+            return web.json_response(said, status=405, headers={"Allow": "GET, HEAD"})
         return web.FileResponse(files[request.path], headers=_HEADERS)
 
     app.router.add_route("*", "/{path:.*}", answer)

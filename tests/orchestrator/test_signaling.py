@@ -356,3 +356,26 @@ async def test_the_legacy_port_asks_for_an_upgrade() -> None:
         url = server.url.removesuffix("/session")
         async with client.get(f"{url}/health", headers={"x-avatar-listener": "legacy"}) as answer:
             assert (answer.status, await answer.text()) == (426, "Upgrade Required")
+
+
+async def test_a_page_that_comes_by_no_port_of_envoys_is_refused() -> None:
+    foreign = {"origin": "https://evil.example"}
+    async with serving() as server:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            async with socket_at(server.url, headers=foreign):
+                pass
+        assert refused.value.status == 403
+        assert not server.conversations.all()
+        # Where Envoy let it in, it was one of ours.
+        async with socket_at(server.url, headers=foreign | {"x-avatar-listener": "page"}) as socket:
+            await socket.next("config")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+async def test_a_file_can_only_be_read(method: str) -> None:
+    async with serving() as server, aiohttp.ClientSession() as client:
+        url = server.url.removesuffix("/session")
+        async with client.request(method, f"{url}/index.html") as answer:
+            assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+        async with client.head(f"{url}/index.html") as answer:
+            assert answer.status == 200
