@@ -88,7 +88,10 @@ class UtteranceQueue:
         self._expects_text[utterance_id] = not is_last
 
     def flush(self, utterance_id: str) -> None:
-        """Let what there is of an utterance be spoken. Raises: InvalidRequestError; ProtocolError if it has not begun."""
+        """Let what there is of an utterance be spoken.
+
+        Raises: InvalidRequestError if it cannot be an id; ProtocolError if it has not begun.
+        """
         _check_id(utterance_id)
         if utterance := self._open.get(utterance_id):
             utterance.text.flush()

@@ -95,7 +95,7 @@ def pictures() -> list[bytes]:
 
 def form(boundary: str, *parts: tuple[str, bytes]) -> bytes:
     """A form with its content type on a line before it. Args: parts: the headers of each, and its content."""
-    lines = [f"multipart/form-data; boundary=\"{boundary}\"\n".encode()]
+    lines = [f'multipart/form-data; boundary="{boundary}"\n'.encode()]
     for headers, content in parts:
         lines.append(b"--%b\r\n%b\r\n\r\n%b\r\n" % (boundary.encode(), headers.encode(), content))
     return b"".join([*lines, f"--{boundary}--\r\n".encode()])
