@@ -31,13 +31,14 @@ from orchestrator.microphone import MicrophoneResampler
 from orchestrator.playout import Tick
 from orchestrator.tracks import HOLD_S, Encoded, FaceTrack, Picture, SpeechTrack
 from orchestrator.video_encoder import VIDEO_CLOCK_HZ, VideoEncoder
-from services.common.errors import AvatarError, InvalidRequestError
+from services.common.errors import AvatarError, InvalidRequestError, ProtocolError
 from services.common.log import get_logger
 
 # A receiver that loses much asks often; more key frames than this would only fill its way.
 _MIN_KEY_FRAME_INTERVAL_S = 0.5
-# How long a connection that broke waits for the browser to offer another.
-NEW_OFFER_S = 20.0
+# How long a connection that broke waits for the browser to offer another, and how long that one may take to stand;
+# longer than a page waits for it before it offers again.
+NEW_OFFER_S, RENEWAL_S = 20.0, 30.0
 _UFRAG = re.compile(r"^a=ice-ufrag:(\S+)", re.MULTILINE)
 # What a browser hides behind a name can be asked for by multicast only; its own checks tell us anyway.
 _HIDDEN_CANDIDATE = re.compile(r"^a=candidate:(?:\S+ ){4}\S+\.local .*\r?\n", re.MULTILINE)
@@ -105,9 +106,11 @@ class Peer:
     async def answer(self, sdp: str) -> str:
         """Answer an offer, the first or a later one. Returns: SDP with every candidate.
 
-        Raises: InvalidRequestError if it is no offer, or one whose sound is not Opus; OverloadedError if every UDP
-        port of the range is taken.
+        Raises: InvalidRequestError if it is no offer, or one whose sound is not Opus; ProtocolError once the peer is
+        closed; OverloadedError if every UDP port of the range is taken.
         """
+        if self.closed.is_set():
+            raise ProtocolError("the conversation is over; start another")
         # aiortc takes any text for SDP without media.
         if not sdp.startswith("v=0"):
             raise InvalidRequestError(f"the offer is not SDP: it begins with {sdp[:20]!r}, not with v=0")
@@ -144,7 +147,7 @@ class Peer:
         """Put a new connection in the place of the one that broke."""
         log.info("peer_renewed", state=self._connection.connectionState)
         broken, self._connection = self._connection, self._new_connection()
-        self._stay()
+        self._give_up_in(RENEWAL_S)
         await self._stop_listening()
         self._encoder = self._video_sender = None
         self._key_frame_wanted, self._last_key_frame_s = True, -_MIN_KEY_FRAME_INTERVAL_S
@@ -221,11 +224,15 @@ class Peer:
         state = connection.connectionState
         log.info("peer_state", state=state)
         if state == "connected":
+            self._stay()
             self.connected.set()
         elif state in ("failed", "closed") and not self.closed.is_set():
             # aiortc cannot tell a browser that left from one whose network did; that one is there and offers again.
-            self._stay()
-            self._giving_up = asyncio.get_running_loop().call_later(NEW_OFFER_S, self.closed.set)
+            self._give_up_in(NEW_OFFER_S)
+
+    def _give_up_in(self, seconds: float) -> None:
+        self._stay()
+        self._giving_up = asyncio.get_running_loop().call_later(seconds, self.closed.set)
 
     def _stay(self) -> None:
         if self._giving_up is not None:

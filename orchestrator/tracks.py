@@ -50,6 +50,9 @@ class SpeechTrack(MediaStreamTrack):
             self.skipped_ticks += late
             metrics.AUDIO_SKIPPED_SECONDS.inc(late * TICK_S)
         await self._clock.sleep_until(self._tick * TICK_S)
+        # Another track may have gone on meanwhile, and what is pulled is gone.
+        if self.readyState != "live":
+            raise MediaStreamError
         return self._encoder.encode(self._pull(self._tick).samples, self._tick)
 
 
@@ -103,6 +106,8 @@ class FaceTrack(MediaStreamTrack):
             if picture is None:
                 continue
             await self._clock.sleep_until(picture.media_s + HOLD_S)
+            if self.readyState != "live":
+                break
             if not self.may_show(picture):
                 metrics.FRAMES_DROPPED.inc()
                 continue

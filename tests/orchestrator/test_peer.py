@@ -19,7 +19,7 @@ from orchestrator.ice import Ice, IceSettings
 from orchestrator.media_clock import TICK_SAMPLES, MediaClock
 from orchestrator.peer import Peer
 from orchestrator.playout import Tick
-from services.common.errors import OverloadedError
+from services.common.errors import OverloadedError, ProtocolError
 from tests.fakes.browser import Browser, browser, connections_settled
 from tests.stack import free_ports
 
@@ -137,6 +137,14 @@ async def test_a_new_offer_after_a_break_goes_on_in_the_same_conversation() -> N
         assert ours.face.may_show is shown
         assert ours.speech is not speech
         assert speech.readyState == "ended"
+
+
+async def test_a_peer_that_was_closed_connects_to_nobody_any_more() -> None:
+    async with peer() as ours, browser(microphone=True) as early, browser(microphone=True) as late:
+        await connect(early, ours)
+        await ours.close()
+        with pytest.raises(ProtocolError, match="the conversation is over"):
+            await ours.answer(await offer_of(late))
 
 
 async def test_the_same_browser_may_offer_again_without_a_new_connection() -> None:

@@ -62,7 +62,12 @@ async def test_a_browser_that_was_given_up_for_a_moment_comes_back() -> None:
         assert session.peer._giving_up is not None
         async with browser(microphone=True) as healed:
             await socket.answer_to(healed.peer)
-            await healed.connected.wait()
+            stands = asyncio.Event()
+            renewed = session.peer._connection
+            renewed.on(
+                "connectionstatechange", lambda: stands.set() if renewed.connectionState == "connected" else None
+            )
+            await stands.wait()
             assert not session.peer.closed.is_set()
             assert session.peer._giving_up is None
 
@@ -77,6 +82,24 @@ async def test_a_browser_that_stays_away_ends_the_conversation_as_lost(monkeypat
         ended = await socket.event("ended")
         assert ended == {"reason": "The connection to the browser was lost.", "connection_lost": True}
         assert await socket.rest() == []
+
+
+async def test_a_renewed_connection_that_never_stands_ends_the_conversation_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(peer, "RENEWAL_S", 0.2)
+    async with (
+        serving() as server,
+        socket_at(server.url) as socket,
+        browser(microphone=True) as person,
+        browser(microphone=True) as deaf,
+    ):
+        await socket.answer_to(person.peer)
+        await person.connected.wait()
+        await deaf.peer.setLocalDescription(await deaf.peer.createOffer())
+        # The answer is not read, so that no check is ever answered.
+        await socket.send("offer", sdp=deaf.peer.localDescription.sdp)
+        assert (await socket.event("ended"))["connection_lost"]
 
 
 async def test_a_conversation_that_was_closed_is_not_lost() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import av
 import numpy as np
+import pytest
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from orchestrator.media_clock import TICK_S, TICK_SAMPLES, MediaClock
 from orchestrator.playout import Tick
@@ -22,6 +24,16 @@ class ScriptedClock(MediaClock):
 
     async def sleep_until(self, media_s: float) -> None:
         self.now_s = max(self.now_s, media_s)
+
+
+class StoppingClock(ScriptedClock):
+    """Stops a track while it waits for its time."""
+
+    track: MediaStreamTrack
+
+    async def sleep_until(self, media_s: float) -> None:
+        await super().sleep_until(media_s)
+        self.track.stop()
 
 
 def silence(tick: int) -> Tick:
@@ -100,3 +112,28 @@ async def test_a_picture_of_a_stopped_utterance_is_dropped_before_it_is_encoded(
     track.offer(picture(0.08, "next"))
     await receiving
     assert encoded == ["next"]
+
+
+async def test_a_track_that_was_replaced_takes_no_sound_from_the_one_that_goes_on() -> None:
+    pulled: list[int] = []
+
+    def pull(tick: int) -> Tick:
+        pulled.append(tick)
+        return silence(tick)
+
+    clock = StoppingClock()
+    clock.track = track = SpeechTrack(clock, pull)
+    with pytest.raises(MediaStreamError):
+        await track.recv()
+    assert pulled == []
+
+
+async def test_a_track_that_was_replaced_encodes_no_picture() -> None:
+    async def encode(picture: Picture, pts: int) -> Encoded:
+        raise AssertionError("its encoder is gone")
+
+    clock = StoppingClock()
+    clock.track = track = FaceTrack(clock, encode)
+    track.offer(Picture(b"", 2, 0.1, ""))
+    with pytest.raises(MediaStreamError):
+        await track.recv()
