@@ -358,9 +358,9 @@ class Session:
                 text = " ".join(self._finals)
                 if text:
                     self._add_user_turn(text)
+                    self._awaits_answer = True
                 self._finals = []
                 self._speech_start_s = None
-                self._awaits_answer = True
                 self._turn_id = uuid.uuid4().hex
                 self._apply(EndOfTurn(text))
 

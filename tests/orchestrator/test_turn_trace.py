@@ -111,3 +111,22 @@ async def test_a_turn_is_counted_once_for_each_stage_and_an_utterance_by_its_end
         assert count("avatar_utterances_total", end="completed") == completed + 1
         assert count("avatar_utterances_total", end="cut") == cut + 1
         assert count("avatar_video_frames_sent_total") > 0
+
+
+async def test_noise_that_held_no_words_waits_for_no_answer() -> None:
+    def turns() -> float:
+        return REGISTRY.get_sample_value("avatar_turn_seconds_count", {"stage": "audio_sent"}) or 0.0
+
+    async with serving() as server, socket_at(server.url) as socket, browser(microphone=True) as person:
+        await socket.answer_to(person.peer)
+        await person.connected.wait()
+        before = turns()
+        (session,) = server.conversations.all()
+        server.services.ears.hear(
+            TurnEvent.KIND_SPEECH_STARTED, TurnEvent.KIND_SPEECH_ENDED, TurnEvent.KIND_END_OF_TURN
+        )
+        while (await socket.event("turn_changed"))["state"] != "TURN_STATE_LISTENING":
+            pass
+        session.say("something else", "", "")
+        await socket.event("utterance_ended")
+        assert turns() == before
