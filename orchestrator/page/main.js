@@ -110,10 +110,18 @@ function chooseFace(name) {
 
 /* -- beginning and ending ---------------------------------------------------------------------------------------- */
 
-/** @returns {Promise<boolean>} whether there is a microphone now */
-async function askForMicrophone() {
+/**
+ * @param {() => boolean} isWanted  Asked once the person has answered the browser.
+ * @returns {Promise<boolean>} whether there is a microphone now
+ */
+async function askForMicrophone(isWanted) {
   try {
-    microphone = await openMicrophone();
+    const opened = await openMicrophone();
+    if (!isWanted()) {
+      closeStream(opened);
+      return false;
+    }
+    microphone = opened;
   } catch (error) {
     notice("microphone", microphoneWords(error), "bad");
     return false;
@@ -146,7 +154,7 @@ async function start(withMicrophone) {
   const buttons = [byId("start", HTMLButtonElement), byId("start-typing", HTMLButtonElement)];
   for (const button of buttons) button.disabled = true;
   await levels.open().catch((error) => console.warn("no level meter:", error));
-  const goOn = !withMicrophone || (await askForMicrophone());
+  const goOn = !withMicrophone || (await askForMicrophone(() => true));
   for (const button of buttons) button.disabled = false;
   if (!goOn) return byId("start-typing").focus();
   clearNotices();
@@ -304,11 +312,13 @@ function say() {
 }
 
 async function toggleMicrophone() {
-  if (!conversation) return;
+  const asking = conversation;
+  if (!asking) return;
   if (!microphone) {
-    if (!(await askForMicrophone()) || !microphone) return;
+    // It may have ended meanwhile, or have got its microphone by another press of the button.
+    if (!(await askForMicrophone(() => conversation === asking && !microphone)) || !microphone) return;
     captions.note(WORDS.micRestart);
-    conversation.restart(microphone);
+    asking.restart(microphone);
   } else {
     isMuted = !isMuted;
     for (const track of microphone.getAudioTracks()) track.enabled = !isMuted;

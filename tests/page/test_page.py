@@ -140,6 +140,43 @@ async def test_a_microphone_that_comes_later_begins_a_session_that_hears_it() ->
         await expect(person.page.locator("#log .note")).to_have_text("Starting again with your microphone.")
 
 
+SLOW_PERMISSION = """() => {
+  const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  window.opened = [];
+  const allowed = new Promise((resolve) => { window.allow = resolve; });
+  navigator.mediaDevices.getUserMedia = async (given) => {
+    await allowed;
+    const stream = await open(given);
+    window.opened.push(stream.getAudioTracks()[0]);
+    return stream;
+  };
+}"""
+
+
+async def test_a_microphone_that_is_allowed_after_the_end_is_closed_at_once() -> None:
+    async with person_at(FakeOrchestrator()) as person:
+        await person.types()
+        await person.page.evaluate(SLOW_PERMISSION)
+        await person.page.get_by_role("button", name="Use the microphone").click()
+        await person.page.get_by_role("button", name="End", exact=True).click()
+        await person.page.evaluate("allow()")
+        await person.page.wait_for_function("() => opened.length === 1 && opened[0].readyState === 'ended'")
+
+
+async def test_asking_twice_for_the_microphone_opens_one() -> None:
+    async with person_at(FakeOrchestrator()) as person:
+        await person.types()
+        await person.page.evaluate(SLOW_PERMISSION)
+        button = person.page.get_by_role("button", name="Use the microphone")
+        await button.click()
+        await button.click()
+        await person.page.evaluate("allow()")
+        await person.fake.session()
+        await person.page.wait_for_function(
+            "() => opened.map((track) => track.readyState).sort().join() === 'ended,live'"
+        )
+
+
 async def test_a_lost_connection_is_said_and_made_again_with_the_same_face() -> None:
     fake = FakeOrchestrator()
     fake.avatars["avatars/mona"] = {"name": "avatars/mona", "display_name": "Mona"}
@@ -300,7 +337,7 @@ async def test_the_drawer_shows_where_the_time_of_a_turn_went_and_what_the_wire_
 async def test_tests_can_look_at_the_connection() -> None:
     async with person_at(FakeOrchestrator()) as person:
         await person.talks()
-        await person.page.wait_for_function("avatar.stats().then((stats) => stats.fps > 10)")
+        await person.page.wait_for_function("() => avatar.stats().then((stats) => stats.fps > 10)")
         assert await person.page.evaluate("[avatar.pc.connectionState, avatar.socket.readyState]") == ["connected", 1]
         assert await person.page.evaluate("avatar.events[0].turn_changed") == {"state": "TURN_STATE_LISTENING"}
 

@@ -26,7 +26,7 @@ async def test_sound_and_picture_that_stop_are_connected_anew_in_the_same_conver
         await session.connected.wait()
         await expect(person.page.get_by_role("status")).to_be_empty()
         await session.hears(lambda: session.loud_frames > 0)
-        await person.page.wait_for_function("avatar.stats().then((stats) => stats.fps > 10)")
+        await person.page.wait_for_function("() => avatar.stats().then((stats) => stats.fps > 10)")
         await session.says(ANSWER)
         await session.ends(ANSWER)
         await expect(person.page.locator("#log .line.user .text")).to_have_text("Before")
