@@ -190,6 +190,8 @@ def _listener(edge: Edge, name: str, port: int, services: tuple[Service, ...], t
             "idle_timeout": "3600s",
             "headers_with_underscores_action": "REJECT_REQUEST",
         },
+        # Proxies and tools in front of the older stack speak it.
+        "http_protocol_options": {"accept_http_10": True},
         "http2_protocol_options": {
             "max_concurrent_streams": 256,
             "initial_stream_window_size": BUFFER_BYTES,
@@ -197,7 +199,7 @@ def _listener(edge: Edge, name: str, port: int, services: tuple[Service, ...], t
             "connection_keepalive": {"interval": "30s", "timeout": "10s"},
         },
         # Or the refusal of a socket would be Envoy's own 403, before any route is looked at.
-        "upgrade_configs": [{"upgrade_type": "websocket", "enabled": name in ("page", "legacy")}],
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
         "access_log": [_access_log(edge, name)],
         "local_reply_config": _own_answers(name),
         "route_config": {
@@ -226,7 +228,8 @@ def _listener(edge: Edge, name: str, port: int, services: tuple[Service, ...], t
 def _service_listener(edge: Edge, name: str, port: int, services: tuple[Service, ...]) -> Json:
     """JSON, gRPC, gRPC-Web and the older stack's routes of one process on one port."""
     older = LEGACY[name]
-    table = [route for service in (*services, older.service) for route in routes.calls(service, name)]
+    table = [routes.no_websocket()]
+    table += [route for service in (*services, older.service) for route in routes.calls(service, name)]
     table += [
         routes.other_grpc(name),
         *legacy.paths(edge, older, name),
@@ -261,7 +264,8 @@ def _page_listener(edge: Edge) -> Json:
     Health and reflection are the orchestrator's here; those of a service are on the service's own port.
     """
     behind = {RENDER: "render", AVATARS: "render", TTS: "tts", STT: "stt", CONVERSATIONS: "conversation"}
-    table = [route for service, cluster in behind.items() for route in routes.calls(service, cluster)]
+    table = [routes.websocket({"path": "/session"}, "page"), routes.no_websocket()]
+    table += [route for service, cluster in behind.items() for route in routes.calls(service, cluster)]
     table.append(routes.other_grpc("conversation"))
     # Each path has a transcoder of its own: four services bind GET /health, and here the conversation's answers.
     for services, cluster in (((RENDER, AVATARS), "render"), ((TTS,), "tts"), ((STT,), "stt")):
@@ -271,7 +275,6 @@ def _page_listener(edge: Edge) -> Json:
     table += [
         routes.rest({"prefix": "/v1/"}, "conversation"),
         routes.rest({"prefix": "/health"}, "conversation"),
-        routes.websocket({"path": "/session"}, "page"),
         routes.web("/", "page"),
     ]
     return _secured(edge, _listener(edge, "page", edge.ports.page, (CONVERSATIONS,), table))

@@ -129,6 +129,11 @@ def websocket(match: Json, cluster: str) -> Json:
     } | NO_TRANSCODING
 
 
+def no_websocket() -> Json:
+    """Where there is none. Routes of JSON would wait for the end of what a socket sends, which never comes."""
+    return refusal({"prefix": "/", "headers": [_IS_WEBSOCKET]}, 404)
+
+
 def scrape(cluster: str) -> Json:
     """What a process counts and times, for Prometheus."""
     return {"match": {"path": "/metrics"}, "route": {"cluster": cluster, "timeout": "10s"}} | NO_TRANSCODING

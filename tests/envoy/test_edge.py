@@ -254,6 +254,18 @@ async def test_a_websocket_reaches_the_orchestrator_and_is_told_its_listener(
         assert await socket.receive_str() == "haha"
 
 
+@pytest.mark.parametrize(
+    ("listener", "path"),
+    [("page", "/health"), ("page", "/v1/voices"), ("page", "/"), ("tts", "/v1/voices"), ("tts", "/health")],
+)
+async def test_where_there_is_no_websocket_the_path_is_unknown(behind: Behind, listener: str, path: str) -> None:
+    headers = {"upgrade": "websocket", "connection": "upgrade", "sec-websocket-key": "a" * 22 + "=="}
+    async with asyncio.timeout(5), behind.http.get(behind.url(listener, path), headers=headers) as response:
+        status, error = await answer(response)
+    assert status == 404
+    assert error == {"detail": "Not Found"} or error["message"] == "there is no such method, path or host here"
+
+
 PREFLIGHT = {"access-control-request-method": "POST", "access-control-request-headers": "content-type,x-grpc-web"}
 
 

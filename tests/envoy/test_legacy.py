@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -210,6 +211,16 @@ async def test_plain_http_at_the_old_signalling_is_told_to_upgrade_in_its_own_wo
         async with older.http.request(method, older.url(path, "legacy")) as response:
             assert (response.status, response.content_type) == (426, "text/plain")
             assert await response.text() == "Upgrade Required"
+
+
+async def test_http_1_0_is_served_as_ever(older: Older) -> None:
+    older.voice.reply = json_reply({"status": "healthy"})
+    reader, writer = await asyncio.open_connection("127.0.0.1", older.edge.ports.tts)
+    writer.write(b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    async with asyncio.timeout(10):
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert (head.split()[1], json.loads(body)) == (b"200", {"status": "healthy"})
 
 
 async def test_malformed_http_gets_an_error_and_harms_nobody(older: Older) -> None:
