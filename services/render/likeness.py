@@ -45,12 +45,11 @@ class Likeness:
     @property
     def doubts(self) -> tuple[str, ...]:
         """Why it may not be a person's face, a sentence each."""
-        found = []
         if self.presence < _MIN_PRESENCE:
-            found.append("Its features do not sit as a person's do; it may be an animal's face.")
+            return ("Its features do not sit as a person's do; it may be an animal's face.",)
         if self.surroundings < _MIN_SURROUNDINGS and self.iris_contrast < _MIN_IRIS_CONTRAST:
-            found.append("Its eyes show no iris and its head is unlike a person's; it may be a statue's face.")
-        return tuple(found)
+            return ("Its eyes show no iris and its head is unlike a person's; it may be a statue's face.",)
+        return ()
 
 
 def likeness_of(landmarker: FaceLandmarker, image_rgb: Image, points: Points) -> Likeness:
