@@ -99,7 +99,7 @@ async def test_a_stream_that_is_open_at_sigterm_is_ended_and_leaves_nothing_behi
 def test_a_bad_setting_stops_the_start(name: str, value: str) -> None:
     code, errors = outcome(start(**{name: value}))
     assert code != 0
-    assert name.rpartition("_")[2].lower() in errors
+    assert name.rpartition("_")[2].lower() in errors.lower()
 
 
 def test_without_the_model_files_the_start_says_what_to_do(tmp_path: Path) -> None:
