@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import admin
 from clusters import clusters
 from listeners import listeners
 from topology import MIB, Address, Addresses, Edge, Ports, Upstreams, own_names, tls_folder
@@ -22,14 +23,9 @@ _MONITORS = "type.googleapis.com/envoy.extensions.resource_monitors"
 
 def bootstrap(edge: Edge) -> dict[str, Any]:
     """The whole configuration. It names no process that must run first: what is down answers 503 until it is up."""
-    address = {"address": "127.0.0.1", "port_value": edge.ports.admin}
     return {
         "node": {"id": "avatar-edge", "cluster": "avatar"},
-        "admin": {
-            "address": {"socket_address": address},
-            # Every user of this machine can ask here, and the configuration holds the token.
-            "allow_paths": [{"prefix": path} for path in ("/drain_listeners", "/ready", "/stats")],
-        },
+        "admin": admin.administration(edge),
         "overload_manager": {
             "resource_monitors": [
                 {
@@ -54,7 +50,10 @@ def bootstrap(edge: Edge) -> dict[str, Any]:
                 }
             ],
         },
-        "static_resources": {"listeners": listeners(edge), "clusters": clusters(edge.upstreams)},
+        "static_resources": {
+            "listeners": [*listeners(edge), admin.listener(edge)],
+            "clusters": [*clusters(edge.upstreams), admin.cluster(edge)],
+        },
     }
 
 

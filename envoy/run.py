@@ -8,6 +8,7 @@ import ctypes
 import http.client
 import json
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -20,8 +21,22 @@ POLL_S = 0.1
 PR_SET_PDEATHSIG = 1
 
 
-def _ask(port: int, method: str, path: str) -> bytes:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ADMIN_TIMEOUT_S)
+class _Administration(http.client.HTTPConnection):
+    """HTTP to Envoy's own socket."""
+
+    def __init__(self, path: str) -> None:
+        """Args: path: of an abstract socket, which Envoy writes with an @ before its name."""
+        super().__init__("localhost", timeout=ADMIN_TIMEOUT_S)
+        self._name = path.replace("@", "\0", 1)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(ADMIN_TIMEOUT_S)
+        self.sock.connect(self._name)
+
+
+def _ask(admin: str, method: str, path: str) -> bytes:
+    connection = _Administration(admin)
     try:
         connection.request(method, path)
         return connection.getresponse().read()
@@ -29,16 +44,16 @@ def _ask(port: int, method: str, path: str) -> bytes:
         connection.close()
 
 
-def _running_calls(port: int) -> int:
+def _running_calls(admin: str) -> int:
     """Calls and WebSockets that are open now, on all listeners but the admin's own."""
-    stats = json.loads(_ask(port, "GET", "/stats?format=json&filter=downstream_rq_active"))["stats"]
-    return sum(stat["value"] for stat in stats if not stat["name"].startswith("http.admin."))
+    stats = json.loads(_ask(admin, "GET", "/stats?format=json&filter=downstream_rq_active"))["stats"]
+    return sum(stat["value"] for stat in stats if not stat["name"].startswith("http.admin"))
 
 
-async def _drain(port: int) -> None:
+async def _drain(admin: str) -> None:
     """Ask callers to go elsewhere, and return once none is left."""
-    await asyncio.to_thread(_ask, port, "POST", "/drain_listeners?graceful")
-    while await asyncio.to_thread(_running_calls, port):  # noqa: ASYNC110 - Envoy has a count, and no event
+    await asyncio.to_thread(_ask, admin, "POST", "/drain_listeners?graceful")
+    while await asyncio.to_thread(_running_calls, admin):  # noqa: ASYNC110 - Envoy has a count, and no event
         await asyncio.sleep(POLL_S)
 
 
@@ -47,14 +62,14 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _admin_port(config: Path) -> int:
-    port: int = json.loads(config.read_text())["admin"]["address"]["socket_address"]["port_value"]
-    return port
+def _admin(config: Path) -> str:
+    path: str = json.loads(config.read_text())["admin"]["address"]["pipe"]["path"]
+    return path
 
 
 async def run(config: Path, drain_s: float, concurrency: int) -> int:
     """Run Envoy until SIGTERM or SIGINT, then drain for `drain_s` at most. Returns: Envoy's exit status."""
-    admin_port = _admin_port(config)
+    admin = _admin(config)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -75,7 +90,7 @@ async def run(config: Path, drain_s: float, concurrency: int) -> int:
     stopped.cancel()
     if not ended.done():
         stop.clear()
-        draining, again = asyncio.ensure_future(_drain(admin_port)), asyncio.ensure_future(stop.wait())
+        draining, again = asyncio.ensure_future(_drain(admin)), asyncio.ensure_future(stop.wait())
         # A second signal, or Envoy's own end, ends the wait.
         await asyncio.wait((draining, again, ended), timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
         draining.cancel()
