@@ -15,7 +15,6 @@ Json = dict[str, Any]
 WORDS = "too many calls at once; try again in a second"
 # Of a bucket: a burst may be as large as what comes in two seconds.
 _BURST_S = 2
-_FILLS_PER_S = 10
 _ALWAYS = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
 
 
@@ -27,8 +26,9 @@ def _filter(name: str, per_s: int, *, of_connection: bool) -> Json:
             "stat_prefix": f"calls_of_{name}",
             "token_bucket": {
                 "max_tokens": _BURST_S * per_s,
-                "tokens_per_fill": max(per_s // _FILLS_PER_S, 1),
-                "fill_interval": "0.1s" if per_s >= _FILLS_PER_S else f"{1 / per_s:.3f}s",
+                # Envoy adds them bit by bit, not all at the end of the second.
+                "tokens_per_fill": per_s,
+                "fill_interval": "1s",
             },
             "filter_enabled": _ALWAYS,
             "filter_enforced": _ALWAYS,

@@ -30,10 +30,14 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return rendered(tmp_path_factory.mktemp("config") / "envoy.json", "--bind", "0.0.0.0")
 
 
-def routes_of(config: dict[str, Any], listener: str) -> list[dict[str, Any]]:
+def manager_of(config: dict[str, Any], listener: str) -> dict[str, Any]:
     (found,) = [one for one in config["static_resources"]["listeners"] if one["name"] == listener]
-    manager = found["filter_chains"][0]["filters"][0]["typed_config"]
-    routes: list[dict[str, Any]] = manager["route_config"]["virtual_hosts"][0]["routes"]
+    manager: dict[str, Any] = found["filter_chains"][0]["filters"][0]["typed_config"]
+    return manager
+
+
+def routes_of(config: dict[str, Any], listener: str) -> list[dict[str, Any]]:
+    routes: list[dict[str, Any]] = manager_of(config, listener)["route_config"]["virtual_hosts"][0]["routes"]
     return routes
 
 
@@ -66,6 +70,15 @@ def test_the_admin_port_is_on_loopback_whatever_the_rest_is_bound_to(config: dic
     assert addresses.pop() == {"address": "127.0.0.1", "port_value": 9901}
     assert {one["address"] for one in addresses} == {"0.0.0.0"}
     assert [one["port_value"] for one in addresses] == [8081, 8082, 8083, 8084, 8085, 8086]
+
+
+@pytest.mark.parametrize("rate", [1, 15, 99])
+def test_a_rate_is_the_one_that_was_asked_for(tmp_path: Path, rate: int) -> None:
+    config = rendered(tmp_path / "envoy.json", "--connection-calls-per-s", str(rate), "--port-calls-per-s", "0")
+    filters = manager_of(config, "tts")["http_filters"]
+    (bucket,) = [one["typed_config"]["token_bucket"] for one in filters if "token_bucket" in one["typed_config"]]
+    assert bucket["tokens_per_fill"] / float(bucket["fill_interval"].removesuffix("s")) == rate
+    assert bucket["max_tokens"] == 2 * rate
 
 
 def test_replicas_names_and_origins_are_taken_as_given(tmp_path: Path) -> None:
