@@ -191,6 +191,9 @@ async def _one(stream: Stream, channel: grpc.aio.Channel, seed: int) -> grpc.Sta
         if call.cancelled():
             return grpc.StatusCode.CANCELLED
         raise
+    finally:
+        # One that failed while it was sending would wait for its status for ever.
+        call.cancel()
 
 
 async def _is_well(stream: Stream, channel: grpc.aio.Channel) -> None:

@@ -83,7 +83,16 @@ async def _sent(door: Door, name: str, *messages: Any) -> list[Any]:
         for message in messages:
             yield message
 
-    return [answer async for answer in streaming(door, name)(requests())]
+    while True:
+        call = streaming(door, name)(requests())
+        try:
+            return [answer async for answer in call]
+        except grpc.aio.AioRpcError as error:
+            # The client's own: it was still sending when the refusal came, and did not read it.
+            if error.details() != "Internal error from Core":
+                raise
+        finally:
+            call.cancel()
 
 
 async def create(door: Door, portrait: bytes, **fields: Any) -> render_pb2.Avatar:
