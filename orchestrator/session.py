@@ -246,10 +246,15 @@ class Session:
             self._seen_utterances[utterance_id] = None
         return utterance_id
 
-    async def interrupt(self) -> Utterance | None:
-        """Stop what the avatar says. Returns: what was stopped, once nothing of it follows."""
+    def stop(self) -> Utterance | None:
+        """Stop what the avatar says, without waiting. Returns: what was said, if anything."""
         current = self._speaker.current
         self._apply(StopAsked())
+        return current
+
+    async def interrupt(self) -> Utterance | None:
+        """Stop what the avatar says. Returns: what was stopped, once nothing of it follows."""
+        current = self.stop()
         if current is None:
             return None
         await current.ended.wait()

@@ -120,8 +120,8 @@ class Signaling:
             case "text" if not legacy:
                 session.type(_field(data, "text", str))
             case "interrupt" if not legacy:
-                # Acknowledged by the utterance_ended event.
-                await session.interrupt()
+                # Acknowledged by the utterance_ended event; while sound and picture are away that is after a new offer.
+                session.stop()
             case "avatar" if not legacy:
                 avatar = _field(data, "avatar", str)
                 await session.switch_avatar(avatar)

@@ -47,6 +47,27 @@ async def test_a_page_asks_for_a_fresh_config_and_offers_anew() -> None:
         assert [session.name for session in server.conversations.all()] == [first["data"]["conversation"]]
 
 
+async def test_a_stop_that_is_asked_for_while_nobody_hears_keeps_no_new_offer_waiting() -> None:
+    async with (
+        serving() as server,
+        socket_at(server.url) as socket,
+        browser(microphone=True) as broken,
+        browser(microphone=True) as healed,
+    ):
+        await socket.answer_to(broken.peer)
+        await broken.connected.wait()
+        (session,) = server.conversations.all()
+        await socket.send("text", text="one two three four five six seven eight nine ten")
+        await socket.event("utterance_started")
+        lost = asyncio.Event()
+        session.peer._connection.on("connectionstatechange", lost.set)
+        await broken.peer.close()
+        await lost.wait()
+        await socket.send("interrupt")
+        await socket.answer_to(healed.peer)
+        assert (await socket.event("utterance_ended"))["interrupted"]
+
+
 @pytest.mark.usefixtures("hasty")
 async def test_a_browser_that_was_given_up_for_a_moment_comes_back() -> None:
     async with serving() as server, socket_at(server.url) as socket, browser(microphone=True) as broken:
