@@ -22,13 +22,15 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from services.common import settings_file
 from services.common.errors import AvatarError, InvalidRequestError
 from services.common.settings_file import SettingsError
-from tools.cli import lan, stack, talk
+from tools.cli import lan, stack, state, talk
 from tools.cli.announce import announce_token
 from tools.cli.services import channels, public_channel
 from tools.cli.settings import print_all, read_all
 from tools.cli.supervisor import StackError
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
+_VOICE = "such as voices/paul; a wrong one is answered with those that there are"
+_LANGUAGE = "of what is said, such as en or de"
 
 
 def _read(path: Path) -> bytes:
@@ -39,6 +41,19 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as bad:
         raise InvalidRequestError(f"{path} cannot be read: {bad.strerror}") from bad
+
+
+def _to_write(path: Path, suffix: str) -> Path:
+    """Where a result goes, checked before it is made.
+
+    Raises: InvalidRequestError if the name says another format than the file will have, or its folder is not there.
+    """
+    if path.suffix.lower() not in ("", suffix):
+        right = path.with_suffix(suffix)
+        raise InvalidRequestError(f"what is written is {suffix[1:].upper()}: write {right}, not {path}")
+    if not path.parent.is_dir():
+        raise InvalidRequestError(f"{path} cannot be written: there is no folder {path.parent}")
+    return path
 
 
 def _up(given: argparse.Namespace) -> None:
@@ -89,16 +104,22 @@ async def _say(given: argparse.Namespace) -> None:
     if given.out is None:
         await _say_in_conversation(given.text)
         return
+    out = _to_write(given.out, ".wav")
     async with channels(["tts"]) as to:
         config = tts_pb2.SynthesisConfig(voice=given.voice, language_code=given.language, speaking_rate=given.rate)
         request = tts_pb2.SynthesizeRequest(text=given.text, config=config)
         answer = await tts_pb2_grpc.TextToSpeechServiceStub(to["tts"]).Synthesize(request)
-    given.out.write_bytes(answer.audio)
-    print(f"{given.out}: {answer.audio_duration.ToMilliseconds() / 1000:.2f} s, {answer.config.voice}")
+    out.write_bytes(answer.audio)
+    print(f"{out}: {answer.audio_duration.ToMilliseconds() / 1000:.2f} s, {answer.config.voice}")
 
 
 async def _say_in_conversation(text: str) -> None:
-    async with public_channel(read_all(), "legacy") as channel:
+    settings = read_all()
+    if state.running(settings) is None:
+        raise InvalidRequestError(
+            "no avatar runs; start one with `avatar up` and open its page, or write a file with -o speech.wav"
+        )
+    async with public_channel(settings, "legacy") as channel:
         stub = conversation_pb2_grpc.ConversationServiceStub(channel)
         found = await stub.ListConversations(conversation_pb2.ListConversationsRequest(), timeout=5)
         running = [c for c in found.conversations if not c.HasField("end_time")]
@@ -139,27 +160,24 @@ async def _portrait(given: argparse.Namespace) -> None:
 
 
 async def _talk(given: argparse.Namespace) -> None:
+    out = _to_write(given.out, ".mp4")
     portrait = None if given.portrait is None else _read(given.portrait)
-    if portrait is not None:
-        print("by using this portrait you say that whoever it shows agrees")
+    if portrait is not None and not given.consent:
+        print("by using this portrait you say that whoever it shows agrees; --consent says who, and how")
     consent = given.consent or f"stated by {getpass.getuser()} on the command line of avatar talk"
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns) as bar:
+    with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as bar:
         task = bar.add_task("speaking", total=1.0)
-        async with channels(["render", "tts"] if given.text else ["render"]) as to:
-            if given.text:
+        async with channels(["render"] if given.text is None else ["render", "tts"]) as to:
+            if given.text is not None:
                 speech = await talk.synthesise(to["tts"], given.text, given.language, given.voice)
             else:
                 speech = talk.read_recording(given.audio)
-            async with talk.avatar_of(
-                to["render"], portrait, given.out.stem, consent, confirmed=given.confirm
-            ) as avatar:
+            async with talk.avatar_of(to["render"], portrait, out.stem, consent, confirmed=given.confirm) as avatar:
                 bar.update(task, description="drawing")
                 pictures = talk.frames(to["render"], avatar, speech)
-                count = await talk.write_mp4(
-                    given.out, speech, pictures, lambda share: bar.update(task, completed=share)
-                )
-    print(f"{given.out}: {count} frames at {talk.FRAME_RATE_HZ} fps")
+                count = await talk.write_mp4(out, speech, pictures, lambda share: bar.update(task, completed=share))
+    print(f"{out}: {count} frames at {talk.FRAME_RATE_HZ} fps")
 
 
 def _bench(given: argparse.Namespace) -> None:
@@ -178,9 +196,13 @@ def _parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="start everything and print the address")
     up.add_argument("--detach", action="store_true", help="return when it serves; `avatar down` ends it")
     up.add_argument("--lan", action="store_true", help="for other devices on the network too, who then need a token")
-    up.add_argument("--reply", choices=("demo", "echo", "assistant"), help="who answers")
+    up.add_argument(
+        "--reply",
+        choices=("demo", "echo", "assistant"),
+        help="who answers: a short script (demo, the default), an echo, or a program of yours",
+    )
     up.add_argument("--avatar", help='which face, such as "avatars/default"')
-    up.add_argument("--voice", help='which voice, as "voices/..." of the page\'s list')
+    up.add_argument("--voice", help='which voice, such as "voices/paul"')
     up.add_argument("--language", help='what is spoken, such as "en" or "de"')
     up.set_defaults(run=_up)
     commands.add_parser("down", help="end everything").set_defaults(run=lambda _: stack.down())
@@ -201,16 +223,16 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     say = commands.add_parser("say", help="say a text in the running conversation, or write it to a WAV file")
-    say.add_argument("text")
-    say.add_argument("-o", "--out", type=Path, help="WAV file to write")
-    say.add_argument("--voice", default="")
-    say.add_argument("--language", default="en")
-    say.add_argument("--rate", type=float, default=1.0, help="0.5 to 2")
+    say.add_argument("text", help="what to say")
+    say.add_argument("-o", "--out", type=Path, help="WAV file to write; the options below are for it alone")
+    say.add_argument("--voice", default="", help=_VOICE)
+    say.add_argument("--language", default="en", help=_LANGUAGE)
+    say.add_argument("--rate", type=float, default=1.0, help="how fast, 0.5 to 2; 1 is as usual")
     say.set_defaults(run=lambda given: asyncio.run(_say(given)))
 
     transcribe = commands.add_parser("transcribe", help="print what is said in a recording")
     transcribe.add_argument("file", type=Path, help="WAV, FLAC, MP3, OGG, WebM or M4A")
-    transcribe.add_argument("--language", default="")
+    transcribe.add_argument("--language", default="", help=_LANGUAGE)
     transcribe.add_argument("--json", action="store_true", help="with word times")
     transcribe.set_defaults(run=lambda given: asyncio.run(_transcribe(given)))
 
@@ -219,12 +241,12 @@ def _parser() -> argparse.ArgumentParser:
     add = actions.add_parser("add", help="make a face and print its name")
     add.add_argument("file", type=Path, help="JPEG, PNG or WebP with one face to the front")
     add.add_argument("--consent", required=True, help="who agreed to the use of this face, and how")
-    add.add_argument("--name", default="", help="for people")
-    add.add_argument("--id", default="", help="last part of its name")
+    add.add_argument("--name", default="", help="what people call it; without one, the file's name")
+    add.add_argument("--id", default="", help="what programs call it, avatars/ID; without one, made up")
     add.add_argument("--confirm", action="store_true", help="take it although it may not be a person's face")
     actions.add_parser("list", help="every face")
     delete = actions.add_parser("delete", help="forget a face and its portrait")
-    delete.add_argument("avatar", help="avatars/...")
+    delete.add_argument("avatar", help="as `avatar portrait list` names it, avatars/...")
     portrait.set_defaults(run=lambda given: asyncio.run(_portrait(given)))
 
     talking = commands.add_parser("talk", help="write an MP4 of a portrait that says something")
@@ -233,8 +255,8 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--text", help="what to say")
     source.add_argument("--audio", type=Path, help="a recording to follow")
     talking.add_argument("-o", "--out", type=Path, required=True, help="MP4 file to write")
-    talking.add_argument("--language", default="en")
-    talking.add_argument("--voice", default="")
+    talking.add_argument("--language", default="en", help=_LANGUAGE)
+    talking.add_argument("--voice", default="", help=_VOICE)
     talking.add_argument("--consent", default="", help="who agreed to the use of this face, and how")
     talking.add_argument("--confirm", action="store_true", help="take a portrait that may not be a person's face")
     talking.set_defaults(run=lambda given: asyncio.run(_talk(given)))
@@ -256,8 +278,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.environ[settings_file.VARIABLE] = str(settings_file.path())
     try:
         given.run(given)
-    except (StackError, SettingsError, AvatarError, OSError) as error:
+    except (StackError, SettingsError, AvatarError) as error:
         sys.exit(f"avatar: {error}")
+    except OSError as error:
+        sys.exit(f"avatar: {f'{error.filename}: {error.strerror}' if error.filename else error}")
     except grpc.aio.AioRpcError as error:
         words = str(error.details())
         if "confirm_doubtful_face" in words:

@@ -15,6 +15,7 @@ from tools.cli import lan, processes
 from tools.cli.channel import channel_to
 from tools.cli.health import is_serving, wait_until_serving
 from tools.cli.settings import StackSettings, read_all
+from tools.cli.state import log_file
 
 _READY_S = 120.0
 
@@ -34,25 +35,32 @@ async def channels(names: Sequence[str]) -> AsyncIterator[dict[str, grpc.aio.Cha
         runs = dict(zip(names, await asyncio.gather(*asked), strict=True))
         own = {name: _free_port() for name in names if not runs[name]}
         for name, port in own.items():
-            held.enter_context(_private(name, port))
+            held.enter_context(_private(settings, name, port))
         try:
             async with asyncio.timeout(_READY_S):
                 await asyncio.gather(*(wait_until_serving(port) for port in own.values()))
         except TimeoutError:
-            raise NotReadyError(f"{', '.join(own)} did not become ready within {_READY_S:g} s") from None
+            logs = ", ".join(str(log_file(settings, name)) for name in own)
+            raise NotReadyError(f"{', '.join(own)} did not become ready within {_READY_S:g} s; see {logs}") from None
         opened = {name: channel_to(own[name]) if name in own else public_channel(settings, name) for name in names}
         yield {name: await held.enter_async_context(channel) for name, channel in opened.items()}
 
 
 @contextlib.contextmanager
-def _private(name: str, port: int) -> Iterator[None]:
+def _private(settings: StackSettings, name: str, port: int) -> Iterator[None]:
     process = processes.service(name, port)
-    child = subprocess.Popen(
-        process.command,
-        cwd=processes.ROOT,
-        env=processes.environment(process) | {f"{name.upper()}_LOG_LEVEL": "error"},
-        start_new_session=True,
-    )
+    log = log_file(settings, name)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as said:
+        # Libraries greet on standard error; a person who asked for a transcript wants nothing else.
+        child = subprocess.Popen(
+            process.command,
+            cwd=processes.ROOT,
+            env=processes.environment(process),
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
     try:
         yield
     finally:

@@ -64,13 +64,14 @@ class StackSettings:
         return "127.0.0.1" if bind is None or bind.is_unspecified else str(bind)
 
 
-def _ports(settings: StackSettings) -> Iterator[tuple[str, int]]:
+def listeners(settings: StackSettings) -> Iterator[tuple[str, str, int]]:
+    """Setting, address under which this machine reaches it, and port of everything that listens."""
     for name, port in settings.public_ports.items():
-        yield f"[network] {name}_port", port
+        yield f"[network] {name}_port", "127.0.0.1" if name == "admin" else settings.reach, port
     for section, server in settings.servers.items():
         for key in ("port", "metrics_port", "http_port"):
             if hasattr(server, key):
-                yield f"[{section}] {key}", getattr(server, key)
+                yield f"[{section}] {key}", server.host, getattr(server, key)
 
 
 def read_all() -> StackSettings:
@@ -89,7 +90,7 @@ def read_all() -> StackSettings:
         read(OrchestratorSettings),
     )
     taken: dict[int, str] = {}
-    for name, port in _ports(settings):
+    for name, _, port in listeners(settings):
         if port == 0 and not name.endswith("metrics_port"):
             raise SettingsError(f"{name} is 0; the processes of a stack must know it: give a number from 1 to 65535")
         if port and port in taken:
@@ -101,7 +102,8 @@ def read_all() -> StackSettings:
 def print_all() -> None:
     """Every setting, its value now, and what decides it. Raises: SettingsError."""
     read_all()
-    print(f"# file: {settings_file.path()}")
+    file = settings_file.path()
+    print(f"# file: {file}" if file.is_file() else f"# there is no file {file}")
     for kind in KINDS:
         values = read(kind)
         own = [

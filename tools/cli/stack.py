@@ -8,9 +8,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
 
+from services.common import settings_file
 from services.common.models import MODEL_FILES
 from tools import fetch_models
 from tools.cli import processes, state
@@ -34,14 +36,36 @@ def up(env: Mapping[str, str], *, detach: bool) -> None:
     settings = read_all()
     if (found := state.running(settings)) is not None:
         raise StackError(
-            f"an avatar runs already (process {found.pid}); `avatar status` shows it, `avatar down` ends it"
+            f"an avatar with the data directory {settings.data_dir} runs already (process {found.pid}); "
+            f"`{_command('status')}` shows it, `{_command('down')}` ends it"
         )
+    _check_data_dir(settings)
     _fetch_models(settings)
     if detach:
         _up_detached(settings)
     else:
         asyncio.run(Supervisor(settings, processes.stack(settings), Announcer(settings)).run())
         print("ended")
+
+
+def _command(name: str) -> str:
+    """What a person types for this stack and no other."""
+    return (
+        f"avatar --config {settings_file.path()} {name}" if os.environ.get(settings_file.VARIABLE) else f"avatar {name}"
+    )
+
+
+def _check_data_dir(settings: StackSettings) -> None:
+    folder = settings.data_dir
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StackError(
+            f"the data directory {folder} cannot be written: {error.strerror}; make it writable for this user, or set "
+            "data_dir or AVATAR_DATA_DIR to another folder"
+        ) from None
 
 
 def _fetch_models(settings: StackSettings) -> None:
@@ -71,9 +95,10 @@ def _up_detached(settings: StackSettings) -> None:
         )
     while (found := state.running(settings)) is None or not found.is_ready:
         if child.poll() is not None:
-            raise StackError(log.read_text().strip().removeprefix("avatar: ") or f"the stack did not start; see {log}")
+            *_, said = f"\n{log.read_text()}".rpartition("\navatar: ")
+            raise StackError(said.strip() or f"the stack did not start; see {log}")
         time.sleep(0.1)
-    announce_address(settings, time.monotonic() - started_s, "`avatar down` ends it.")
+    announce_address(settings, time.monotonic() - started_s, f"`{_command('down')}` ends it.")
 
 
 def restart_envoy(settings: StackSettings) -> bool:

@@ -15,7 +15,7 @@ from services.common.status import only_member
 from tools.cli import processes, state
 from tools.cli.health import engine_of, is_listening, is_serving, page_answers, wait_until_serving
 from tools.cli.processes import Process
-from tools.cli.settings import StackSettings
+from tools.cli.settings import StackSettings, listeners
 from tools.cli.state import State, log_file
 
 READY_S = 120.0
@@ -132,17 +132,18 @@ class Supervisor:
                 task.cancel()
 
     async def _check_ports(self) -> None:
-        public = [(self._settings.reach, port) for port in self._settings.public_ports.values()]
-        own = [("127.0.0.1", process.health_port) for process in self._stack if process.health_port]
-        taken = [str(port) for host, port in (*public, *own) if await is_listening(host, port)]
+        wanted = listeners(self._settings)
+        taken = [(port, setting) for setting, host, port in wanted if port and await is_listening(host, port)]
         if len(taken) == 1:
+            [(port, setting)] = taken
             raise StackError(
-                f"port {taken[0]} is taken by another program; end that one, or give this one another in avatar.toml"
+                f"port {port} is taken by another program, which `avatar doctor` names; end that one, or set {setting} "
+                "in avatar.toml"
             )
         if taken:
             raise StackError(
-                f"the ports {', '.join(taken)} are taken by another program; end it (`avatar down`, if it is an "
-                "avatar), or give this one other ports in avatar.toml"
+                f"the ports {', '.join(str(port) for port, _ in taken)} are taken by another program, which `avatar "
+                "doctor` names; end it (`avatar down`, if it is an avatar), or give this one other ports in avatar.toml"
             )
 
     async def _keep(self, process: Process) -> None:
@@ -171,8 +172,9 @@ class Supervisor:
                 continue
             if not self._is_ready and starts == _VAIN_STARTS:
                 raise StackError(
-                    f"{process.name} ended with status {status} each of {starts} times that it was started; its log, "
-                    f"{log_file(self._settings, process.name)}, ends with\n{self._last_lines(process.name)}"
+                    f"{process.name} ended with status {status} each of {starts} times that it was started; `avatar "
+                    f"doctor` may say why. Its log, {log_file(self._settings, process.name)}, ends with\n"
+                    f"{self._last_lines(process.name)}"
                 )
             if time.monotonic() - started_s > _HEALTHY_S:
                 wait_s = _FIRST_RESTART_S

@@ -66,7 +66,8 @@ def read_recording(path: Path) -> Speech:
                 chunks += [out.to_ndarray()[0] for out in resampler.resample(frame)]
             chunks += [out.to_ndarray()[0] for out in resampler.resample(None)]
     except (av.FFmpegError, IndexError, OSError) as bad:
-        raise InvalidRequestError(f"{path} is no recording that can be read: {bad}") from bad
+        known = "WAV, FLAC, MP3, OGG, WebM and M4A"
+        raise InvalidRequestError(f"{path} is no recording that can be read; {known} can") from bad
     if not chunks:
         raise InvalidRequestError(f"there is no sound in {path}")
     return Speech(np.concatenate(chunks))

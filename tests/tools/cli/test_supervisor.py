@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import socket
@@ -15,7 +16,7 @@ import pytest
 
 from tools.cli import processes, stack, state, supervisor
 from tools.cli.processes import Process
-from tools.cli.settings import StackSettings, read_all
+from tools.cli.settings import StackSettings, listeners, read_all
 from tools.cli.state import State
 from tools.cli.supervisor import StackError, Supervisor
 
@@ -81,12 +82,16 @@ async def test_children_that_do_not_end_are_killed_after_their_time_and_not_one_
         assert_gone(tmp_path / process.name)
 
 
-async def test_a_taken_port_is_named_before_anything_starts(settings: StackSettings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("setting", ["[network] tts_port", "[orchestrator] http_port"])
+async def test_a_taken_port_is_named_before_anything_starts(
+    setting: str, settings: StackSettings, tmp_path: Path
+) -> None:
+    [(host, port)] = [(host, port) for name, host, port in listeners(settings) if name == setting]
     with socket.socket() as other:
-        other.bind(("127.0.0.1", settings.network.tts_port))
+        other.bind((host, port))
         other.listen()
         child = writing_its_pid(tmp_path / "child", settings.render.port)
-        with pytest.raises(StackError, match=f"port {settings.network.tts_port} is taken by another program"):
+        with pytest.raises(StackError, match=f"port {port} is taken by another program(.*) set {re.escape(setting)}"):
             await Supervisor(settings, [child], Told()).run()
     assert not (tmp_path / "child").exists()
 

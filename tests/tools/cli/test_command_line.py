@@ -1,0 +1,65 @@
+"""What the command line refuses before it starts anything, and the sentence that a person gets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tools.cli import state
+from tools.cli.__main__ import main
+from tools.cli.settings import StackSettings
+from tools.cli.state import State
+
+
+def refusal(*arguments: str) -> str:
+    """What `avatar` prints when it gives up."""
+    with pytest.raises(SystemExit) as exited:
+        main(arguments)
+    assert isinstance(exited.value.code, str)
+    return exited.value.code
+
+
+@pytest.mark.parametrize(("command", "suffix"), [("say", ".wav"), ("talk", ".mp4")])
+@pytest.mark.usefixtures("settings")
+def test_a_file_is_named_after_what_is_in_it(command: str, suffix: str, tmp_path: Path) -> None:
+    text = ["--text", "hello"] if command == "talk" else ["hello"]
+    right = tmp_path / f"hello{suffix}"
+    assert f"write {right}" in refusal(command, *text, "-o", str(tmp_path / "hello.mov"))
+    assert f"there is no folder {tmp_path / 'none'}" in refusal(
+        command, *text, "-o", str(tmp_path / "none" / right.name)
+    )
+    assert not [file for file in tmp_path.iterdir() if "hello" in file.name]
+
+
+@pytest.mark.usefixtures("settings")
+def test_nothing_is_said_in_a_stack_that_does_not_run() -> None:
+    assert "no avatar runs; start one with `avatar up`" in refusal("say", "hello")
+
+
+def test_a_second_start_says_whose_data_it_would_share(
+    settings: StackSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "running", lambda _: State(4711, is_ready=True, lan=False, stop_s=1.0))
+    said = refusal("up")
+    assert f"the data directory {settings.data_dir} runs already (process 4711)" in said
+    # Without the file's name the command would end another stack.
+    assert f"`avatar --config {os.environ['AVATAR_CONFIG']} down` ends it" in said
+
+
+@pytest.mark.usefixtures("settings")
+def test_settings_say_whether_there_is_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["settings"])
+    assert capsys.readouterr().out.startswith(f"# file: {os.environ['AVATAR_CONFIG']}\n")
+    monkeypatch.delenv("AVATAR_CONFIG")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
+    main(["settings"])
+    assert capsys.readouterr().out.startswith(f"# there is no file {tmp_path / 'none'}")
+
+
+def test_data_that_cannot_be_written_is_said_in_words(settings: StackSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AVATAR_DATA_DIR", "/dev/null/data")
+    assert "the data directory /dev/null/data cannot be written" in refusal("up")
