@@ -72,11 +72,13 @@ async def test_one_more_is_refused_with_the_time_to_try_again_and_the_others_are
 async def test_the_places_of_a_client_that_was_killed_are_free_again(world: World, name: str) -> None:
     command = [sys.executable, "-m", "tests.limits.holder", name, str(getattr(world.stack.ports, name))]
     client = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
-    assert client.stdout is not None
-    assert await client.stdout.readline() == b"held\n"
-    await refused(held(world, name), FULL, f"all {MAX_STREAMS} streams")
-    client.kill()
-    await client.wait()
+    try:
+        assert client.stdout is not None
+        assert await client.stdout.readline() == b"held\n"
+        await refused(held(world, name), FULL, f"all {MAX_STREAMS} streams")
+    finally:
+        client.kill()
+        await client.wait()
     for call in await all_places(world, name):
         await finish(call, name)
 

@@ -63,7 +63,11 @@ async def attacked(world: World) -> None:
     attack = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.limits.attack", *given, cwd=ROOT, stderr=asyncio.subprocess.PIPE
     )
-    _, errors = await attack.communicate()
+    try:
+        _, errors = await attack.communicate()
+    finally:
+        if attack.returncode is None:
+            attack.kill()
     assert attack.returncode == 0, errors.decode()[-3000:]
 
 
