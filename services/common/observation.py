@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
+from google.protobuf import descriptor_pool
 
 from services.common import metrics, telemetry
 from services.common.telemetry import SESSION_ID_KEY, TRACEPARENT_KEY, Tracer
@@ -22,7 +23,7 @@ _FAILURES = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVA
 class ObservationInterceptor(grpc.aio.ServerInterceptor):
     """The outermost one, so that it sees each call with the status that its caller sees.
 
-    A method that nobody has is refused by gRPC itself and is not counted, which keeps labels to our own names.
+    A method that nobody has is not counted, which keeps labels to our own names.
     """
 
     def __init__(self, tracer: Tracer) -> None:
@@ -34,8 +35,9 @@ class ObservationInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
+        # While a process loads or stops, a handler that refuses stands in for any name.
+        if handler is None or not _is_ours(handler_call_details.method):
+            return handler
         metadata = dict(handler_call_details.invocation_metadata or ())
 
         def observed(context: Any) -> contextlib.AbstractAsyncContextManager[None]:
@@ -76,6 +78,15 @@ class ObservationInterceptor(grpc.aio.ServerInterceptor):
             metrics.CALLS_HANDLED.labels(**labels, grpc_code=status).inc()
             metrics.CALL_SECONDS.labels(**labels).observe(time.perf_counter() - begin_s)
             span.end(attributes={"rpc.grpc.status_code": status}, failed=status in _FAILURES)
+
+
+def _is_ours(path: str) -> bool:
+    """Whether the contract has the method. Args: path: such as "/avatar.tts.v1.TextToSpeechService/ListVoices"."""
+    service, _, method = path.removeprefix("/").partition("/")
+    try:
+        return method in descriptor_pool.Default().FindServiceByName(service).methods_by_name
+    except KeyError:
+        return False
 
 
 def _status(context: Any, unset: grpc.StatusCode) -> str:

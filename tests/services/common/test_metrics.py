@@ -124,14 +124,16 @@ async def test_a_stream_is_counted_once_with_the_status_of_its_end() -> None:
         assert await one.count("grpc_server_handled_total", **labels, grpc_code="NOT_FOUND") == 1
 
 
-async def test_what_a_caller_makes_up_does_not_become_a_label() -> None:
-    async with served() as one:
-        made_up: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = one.channel.unary_unary(f"/{NAME}/MyNameIsAlice")
+@pytest.mark.parametrize("path", [f"/{NAME}/MyNameIsAlice", "/MyNameIsAlice/ListVoices", "/a/b/MyNameIsAlice"])
+@pytest.mark.parametrize("ready", [True, False])
+async def test_what_a_caller_makes_up_does_not_become_a_label(path: str, ready: bool) -> None:
+    async with served(ready=ready) as one:
+        made_up: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = one.channel.unary_unary(path)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await made_up(b"")
-        assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert refused.value.code() is (grpc.StatusCode.UNIMPLEMENTED if ready else grpc.StatusCode.UNAVAILABLE)
         labels = {value for _, pairs in await scrape(one.metrics_port) for _, value in pairs}
-    assert "MyNameIsAlice" not in labels
+    assert not any("MyNameIsAlice" in label for label in labels)
 
 
 async def test_the_limit_of_streams_and_the_start_of_the_process_can_be_read() -> None:
