@@ -71,9 +71,14 @@ export class HeardTimer {
     if (levelDb > VOICED_DB) this._turnEndS = timeS;
   }
 
-  /** Typed words end a turn when they are sent. @param {number} timeS */
+  /**
+   * Typed words end a turn when they are sent. Where they stop an answer, no silence parts it from the next one, and
+   * nothing is measured.
+   * @param {number} timeS
+   */
   typed(timeS) {
-    this._turnEndS = timeS;
+    const isStill = timeS - this._loudS > STILL_S;
+    this._turnEndS = isStill ? timeS : Number.NEGATIVE_INFINITY;
   }
 
   /** @type {OnLevel} */

@@ -2,7 +2,7 @@
 
 import { listVoices } from "./api.js";
 import { make } from "./dom.js";
-import { languageName, WORDS } from "./words.js";
+import { languageNames, WORDS } from "./words.js";
 
 /** @typedef {import("./types.js").Voice} Voice */
 
@@ -54,8 +54,11 @@ export class Voices {
   _draw() {
     const codes = new Set(this._voices.flatMap(({ language_codes: spoken = [] }) => spoken));
     if (codes.size === 0) codes.add(this._wanted.language || "en");
-    const options = [...codes].map((code) => option(code, languageName(code)));
-    options.sort((a, b) => a.text.localeCompare(b.text));
+    const names = languageNames([...codes]);
+    const options = [...codes].map((code) => option(code, names.get(code) ?? code));
+    // Few look for a language by its code.
+    const isCode = (/** @type {HTMLOptionElement} */ { text, value }) => Number(text === value);
+    options.sort((a, b) => isCode(a) - isCode(b) || a.text.localeCompare(b.text));
     const chosen = this._language.value || this._wanted.language || "en";
     this._language.replaceChildren(...options);
     const best = [chosen, ...options.map(({ value }) => value).filter((code) => code.split("-")[0] === chosen.split("-")[0])];

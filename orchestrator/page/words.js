@@ -162,13 +162,26 @@ export function skewWords(skewMs) {
 }
 
 /**
- * The name of a language in English.
- * @param {string} code  BCP-47 tag.
+ * The names of languages in English. What the browser cannot name is its code, and two that share a name carry theirs.
+ * @param {string[]} codes  BCP-47 tags.
+ * @returns {Map<string, string>}
  */
-export function languageName(code) {
+export function languageNames(codes) {
+  const known = new Intl.DisplayNames(["en"], { type: "language", fallback: "none" });
+  const names = new Map(codes.map((code) => [code, named(known, code)]));
+  const times = (/** @type {string} */ name) => [...names.values()].filter((other) => other === name).length;
+  return new Map(codes.map((code) => {
+    const name = names.get(code);
+    if (name === undefined) return [code, code];
+    return [code, times(name) > 1 ? `${name} (${code})` : name];
+  }));
+}
+
+/** @param {Intl.DisplayNames} known @param {string} code */
+function named(known, code) {
   try {
-    return new Intl.DisplayNames(["en"], { type: "language" }).of(code) ?? code;
+    return known.of(code);
   } catch {
-    return code;
+    return undefined;
   }
 }

@@ -265,6 +265,7 @@ class FakeOrchestrator:
         self.is_full = False
         self.is_unreachable = False
         self.ice_servers: list[dict[str, Any]] = []
+        self.voices = VOICES
         self.voices_missing = False
         self._sessions: asyncio.Queue[Session] = asyncio.Queue(maxsize=100)
 
@@ -321,7 +322,7 @@ class FakeOrchestrator:
     async def _voices(self, _: web.Request) -> web.Response:
         if self.voices_missing:
             return web.json_response({"code": 14, "message": "tts is loading", "details": []}, status=503)
-        return web.json_response({"voices": VOICES})
+        return web.json_response({"voices": self.voices})
 
     async def _create(self, request: web.Request) -> web.Response:
         body = await request.json()

@@ -38,6 +38,8 @@ async def test_heard_is_from_the_last_voiced_sound_to_the_answers_first_one() ->
         # Nothing was said, so nothing is answered.
         ([["avatar", -30, 2.0]], []),
         ([["typed", 0, 3.0], ["avatar", -30, 3.25]], [250]),
+        # Typed over an answer: the next one cannot be told from it, and its second sentence is no onset.
+        ([["avatar", -30, 2.9], ["typed", 0, 3.0], ["avatar", -30, 3.1], ["avatar", -30, 3.9]], []),
         # Too late to be the answer.
         ([*voice, ["avatar", -30, 40.0]], []),
     ]

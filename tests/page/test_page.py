@@ -284,6 +284,35 @@ async def test_the_voices_of_a_language_are_offered_and_asked_for() -> None:
         assert session.query == {"avatar": "avatars/default", "voice": "voices/de", "language": "de"}
 
 
+async def test_languages_are_named_apart_and_those_without_a_name_come_last() -> None:
+    fake = FakeOrchestrator()
+    fake.voices = [{"name": "voices/x", "language_codes": ["cmn", "de", "bpy", "zh", "en"]}]
+    async with person_at(fake) as person:
+        offered = await person.page.get_by_label("Language").locator("option").all_inner_texts()
+    assert offered == ["Chinese (cmn)", "Chinese (zh)", "English", "German", "bpy"]
+
+
+async def test_a_long_caption_shows_whole_lines() -> None:
+    async with person_at(FakeOrchestrator()) as person:
+        session = await person.types()
+        await session.event(utterance_started={"utterance_id": "a1", "text": ""})
+        await session.event(
+            caption={"speaker": "SPEAKER_AVATAR", "utterance_id": "a1", "text": "One more line of words. " * 20}
+        )
+        caption = person.page.locator("#caption-avatar")
+        await expect(caption).to_contain_text("One more line")
+        # What a browser draws of an element that hides its overflow is the inside of its border.
+        lines = await caption.evaluate("""(box) => {
+            const top = box.getBoundingClientRect().top + box.clientTop;
+            const words = document.createRange();
+            words.selectNodeContents(box.firstElementChild);
+            return [...words.getClientRects()].map((line) => [line.top - top, line.bottom - top]);
+        }""")
+    assert len(lines) > 3
+    assert sum(top >= 0 for top, _ in lines) == 3
+    assert sum(bottom <= 0 for _, bottom in lines) == len(lines) - 3
+
+
 async def test_without_the_list_of_voices_one_can_still_talk() -> None:
     fake = FakeOrchestrator()
     fake.voices_missing = True
