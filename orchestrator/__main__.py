@@ -13,7 +13,7 @@ from orchestrator.clients.channel import open_channel
 from orchestrator.conversations import Conversations
 from orchestrator.ice import Ice
 from orchestrator.servicer import ConversationServicer
-from orchestrator.session import Channels, SessionConfig
+from orchestrator.session_config import Channels, SessionConfig
 from orchestrator.settings import OrchestratorSettings, ReplyName
 from orchestrator.signaling import Signaling
 from orchestrator.video_encoder import choose_preset

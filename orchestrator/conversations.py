@@ -10,7 +10,8 @@ import structlog
 
 from orchestrator import metrics
 from orchestrator.replies import replier_named
-from orchestrator.session import Channels, Session, SessionConfig
+from orchestrator.session import Session
+from orchestrator.session_config import Channels, SessionConfig
 from services.common import telemetry
 from services.common.errors import NotFoundError, OverloadedError
 

@@ -6,11 +6,9 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import assert_never
 
-import grpc
 from avatar.conversation.v1 import conversation_pb2 as pb
 from avatar.stt.v1.stt_pb2 import RecognitionResult, StreamingRecognizeResponse, TurnEvent
 
@@ -20,12 +18,11 @@ from orchestrator.clients.tts import Voice
 from orchestrator.ear import Ear, event_offset_s
 from orchestrator.events import Events
 from orchestrator.face import Face, expression_kind
-from orchestrator.ice import Ice
 from orchestrator.media_clock import MediaClock
 from orchestrator.peer import Peer
 from orchestrator.playout import Playout
 from orchestrator.replies import Piece, Replier
-from orchestrator.settings import ReplyName
+from orchestrator.session_config import Channels, SessionConfig
 from orchestrator.tracks import Picture
 from orchestrator.turn import (
     Action,
@@ -47,6 +44,7 @@ from orchestrator.turn import (
 )
 from orchestrator.turn_report import TurnReport
 from orchestrator.turn_trace import TurnTrace
+from orchestrator.user_turn import UserTurn
 from orchestrator.voice import Speaker, Utterance
 from services.common import telemetry
 from services.common.errors import InvalidRequestError, OverloadedError, ProtocolError
@@ -63,32 +61,6 @@ _STATES = {
     State.DUCKED: pb.TURN_STATE_DUCKED,
 }
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class SessionConfig:
-    """What a conversation is made of."""
-
-    avatar: str
-    voice: str
-    language_code: str
-    reply: ReplyName
-    frame_rate_hz: int
-    # Of the video encoder, as measured at the start.
-    preset: str
-    # A conversation to which no media connects for this long is ended.
-    idle_timeout_s: float = 300.0
-    ice: Ice = field(default_factory=Ice)
-
-
-@dataclass(frozen=True, slots=True)
-class Channels:
-    """Ways to the services and to the collector of traces, shared by every conversation."""
-
-    stt: grpc.aio.Channel
-    tts: grpc.aio.Channel
-    render: grpc.aio.Channel
-    tracer: telemetry.Tracer = field(default_factory=telemetry.Untraced)
 
 
 class Session:
@@ -150,12 +122,7 @@ class Session:
         )
         self.peer.face.may_show = self._face.may_show
         self.peer.face.on_sent = self._picture_sent
-        # The person's turn so far: finals, where speech began and where it last ended, on the media clock.
-        self._finals: list[str] = []
-        self._turn_id = uuid.uuid4().hex
-        self._speech_start_s: float | None = None
-        self._speech_end_s = 0.0
-        self._final_s: float | None = None
+        self._user = UserTurn()
         # What is said after the first answer to a turn is no answer to it any more.
         self._awaits_answer = False
         self._captioned = ""
@@ -222,9 +189,8 @@ class Session:
     def type(self, text: str) -> None:
         """The person typed a turn. Raises: InvalidRequestError if it is empty or too long."""
         text = _checked(text)
-        self._speech_end_s, self._final_s = self._clock.media_s, None
         self._awaits_answer = True
-        self._add_user_turn(text)
+        self._add_user_turn(self._user.type(text, self._clock.media_s))
         self._apply(Typed(text))
 
     def say(self, text: str, utterance_id: str, expression: str) -> str:
@@ -314,18 +280,18 @@ class Session:
                 assert_never(action)
 
     def _report(self) -> TurnReport:
-        report = TurnReport(self._speech_end_s, self._trace())
-        if self._speech_end_s:
+        report = TurnReport(self._user.end_s, self._trace())
+        if self._user.end_s:
             report.note("end_of_turn", self._clock.media_s)
-            if self._final_s is not None:
-                report.note("transcript", self._final_s)
+            if self._user.final_s is not None:
+                report.note("transcript", self._user.final_s)
         return report
 
     def _trace(self) -> TurnTrace | None:
         if not self._awaits_answer:
             return None
         self._awaits_answer = False
-        began_ns = time.time_ns() - round((self._clock.media_s - self._speech_end_s) * 1e9)
+        began_ns = time.time_ns() - round((self._clock.media_s - self._user.end_s) * 1e9)
         return TurnTrace(self._tracer, self.session_id, self._traceparent, began_ns)
 
     # --- what is heard of the person ----------------------------------------------------------------------------
@@ -340,48 +306,31 @@ class Session:
                 log.warning("recogniser_warned", message=response.warning.message)
 
     def _heard_words(self, result: RecognitionResult) -> None:
-        if result.is_final:
-            self._finals.append(result.transcript)
-            self._final_s = self._clock.media_s
-        words = " ".join([*self._finals, *([] if result.is_final else [result.transcript])])
-        self._caption(pb.SPEAKER_USER, self._turn_id, words, is_final=False)
+        words = self._user.hear(result.transcript, self._clock.media_s, is_final=result.is_final)
+        self._caption(pb.SPEAKER_USER, self._user.turn_id, words, is_final=False)
 
     def _heard_turn(self, response: StreamingRecognizeResponse) -> None:
         at_s = self._ear.media_s(event_offset_s(response))
         match response.turn_event.kind:
             case TurnEvent.KIND_SPEECH_STARTED:
-                if self._speech_start_s is None:
-                    self._speech_start_s = at_s
+                self._user.begin(at_s)
                 self._apply(SpeechStarted())
             case TurnEvent.KIND_SPEECH_ENDED:
-                self._speech_end_s = at_s
+                self._user.end_s = at_s
             case TurnEvent.KIND_BACKCHANNEL:
                 self._apply(Backchannel())
             case TurnEvent.KIND_BARGE_IN:
                 self._apply(BargeIn())
             case TurnEvent.KIND_END_OF_TURN:
-                text = " ".join(self._finals)
-                if text:
-                    self._add_user_turn(text)
+                turn = self._user.end()
+                if turn is not None:
+                    self._add_user_turn(turn)
                     self._awaits_answer = True
-                self._finals = []
-                self._speech_start_s = None
-                self._turn_id = uuid.uuid4().hex
-                self._apply(EndOfTurn(text))
+                self._apply(EndOfTurn(turn.text if turn is not None else ""))
 
-    def _add_user_turn(self, text: str) -> None:
-        start_s = self._speech_start_s if self._speech_start_s is not None else self._speech_end_s
-        self._caption(pb.SPEAKER_USER, self._turn_id, text, is_final=True)
-        self.transcript.append(
-            pb.TranscriptItem(
-                speaker=pb.SPEAKER_USER,
-                utterance_id=self._turn_id,
-                text=text,
-                start_offset=duration_of_s(max(0.0, start_s)),
-                heard_duration=duration_of_s(max(0.0, self._speech_end_s - start_s)),
-            )
-        )
-        self._turn_id = uuid.uuid4().hex
+    def _add_user_turn(self, turn: pb.TranscriptItem) -> None:
+        self._caption(pb.SPEAKER_USER, turn.utterance_id, turn.text, is_final=True)
+        self.transcript.append(turn)
 
     # --- what is heard of the avatar ----------------------------------------------------------------------------
 

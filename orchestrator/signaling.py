@@ -18,7 +18,8 @@ from aiohttp import WSMsgType, web
 from google.protobuf.json_format import MessageToDict
 
 from orchestrator.conversations import Conversations
-from orchestrator.session import Session, SessionConfig
+from orchestrator.session import Session
+from orchestrator.session_config import SessionConfig
 from services.common import telemetry
 from services.common.errors import AvatarError, InvalidRequestError, OverloadedError
 from services.common.log import get_logger

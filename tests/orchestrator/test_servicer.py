@@ -14,7 +14,8 @@ from avatar.conversation.v1 import conversation_pb2_grpc
 
 from orchestrator.conversations import Conversations
 from orchestrator.servicer import ConversationServicer
-from orchestrator.session import Channels, Session, SessionConfig
+from orchestrator.session import Session
+from orchestrator.session_config import Channels, SessionConfig
 from orchestrator.voice import MAX_WAITING_UTTERANCES
 from services.common.server import Server
 from services.common.settings import DrainSettings, ServerSettings

@@ -15,7 +15,8 @@ from avatar.stt.v1.stt_pb2 import TurnEvent
 from orchestrator.events import Follower
 from orchestrator.playout import Tick
 from orchestrator.replies import replier_named
-from orchestrator.session import Channels, Session, SessionConfig
+from orchestrator.session import Session
+from orchestrator.session_config import Channels, SessionConfig
 from orchestrator.settings import ReplyName
 from services.common.errors import InvalidRequestError, NotFoundError
 from tests.fakes.conversing_services import WORD_S, Services, scripted_services

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from orchestrator import signaling
 from orchestrator.conversations import Conversations
-from orchestrator.session import Channels, SessionConfig
+from orchestrator.session_config import Channels, SessionConfig
 from orchestrator.settings import ReplyName
 from orchestrator.signaling import MAX_MESSAGE_BYTES, Signaling
 from orchestrator.web import application
