@@ -79,7 +79,7 @@ class Speaker:
     @property
     def current(self) -> Utterance | None:
         """What is heard or being made."""
-        return self._current
+        return self._current if self._current is not None and not self._current.ended.is_set() else None
 
     def say(self, utterance: Utterance) -> None:
         """Say it after what is said now. Raises: OverloadedError if too much waits already."""

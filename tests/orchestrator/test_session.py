@@ -18,6 +18,7 @@ from orchestrator.replies import replier_named
 from orchestrator.session import Session
 from orchestrator.session_config import Channels, SessionConfig
 from orchestrator.settings import ReplyName
+from orchestrator.voice import Utterance
 from services.common.errors import InvalidRequestError, NotFoundError
 from tests.fakes.conversing_services import WORD_S, Services, scripted_services
 
@@ -141,6 +142,21 @@ async def test_typed_words_interrupt_and_are_answered() -> None:
         first = await event(follower, "utterance_ended")
         second = await event(follower, "utterance_ended")
     assert (first.interrupted, second.interrupted, second.heard_text) == (True, False, "next")
+
+
+async def test_what_has_ended_can_not_be_stopped_once_more() -> None:
+    async with scripted_services() as services, conversing(services) as (session, follower, _):
+        left: list[Utterance | None] = []
+        told = session._speaker.on_ended
+
+        def ended(utterance: Utterance) -> None:
+            left.append(session.stop())
+            told(utterance)
+
+        session._speaker.on_ended = ended
+        services.ears.hear_turn("good morning world")
+        await event(follower, "utterance_ended")
+    assert left == [None]
 
 
 async def test_interrupt_answers_once_nothing_follows() -> None:
