@@ -40,13 +40,14 @@ max_silence_s = 1.5
 
 An environment variable is the section and the key, with two underscores before each key of a table within a section:
 `ORCHESTRATOR_REPLY=assistant`, `STT_TURN__MAX_SILENCE_S=1.5`. A list is written with commas, and an empty variable
-counts as none.
+counts as none. A variable that no setting has is ignored, and `avatar doctor` names one that is nearly right.
 
 ## Two stacks on one machine
 
 Each has its own file with its own data directory and its own ports. Where a process listens is said once, in its
-section: the orchestrator and Envoy follow. `avatar --config other.toml status`, `down`, `say` and all other commands
-find the stack of that file.
+section: the orchestrator and Envoy follow. `avatar --config other.toml up --detach` starts the stack of that file, and
+`avatar --config other.toml status`, `down`, `say` and all other commands find it. What the environment sets, such as
+`AVATAR_DATA_DIR`, holds for both: leave it out.
 
 ```toml
 {{second}}

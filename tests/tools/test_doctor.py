@@ -61,6 +61,15 @@ async def test_a_taken_port_is_named_with_its_setting_and_who_took_it(settings: 
     assert "page_port in avatar.toml" in found.cure
 
 
+async def test_a_variable_that_is_nearly_a_setting_is_named_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [finding.state for finding in machine.settings_source()] == ["ok"]
+    for name in ("STT_MAX_STREAM", "STT_MAX_STREAMS", "STT_TURN__MAX_SILENCE_S", "RENDER_EXTERNAL_HOSTNAME"):
+        monkeypatch.setenv(name, "4")
+    _, misspelt = machine.settings_source()
+    assert (misspelt.state, misspelt.cure) == ("warning", "did you mean STT_MAX_STREAMS?")
+    assert misspelt.message == "STT_MAX_STREAM in the environment is no setting"
+
+
 async def test_two_taken_ports_are_two_findings(settings: StackSettings) -> None:
     with listening_at(settings.tts.port), listening_at(settings.network.admin_port):
         found = await network.ports(settings, False)

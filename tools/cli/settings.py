@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 from orchestrator.settings import OrchestratorSettings
 from services.common import settings_file
 from services.common.network_settings import NetworkSettings
-from services.common.settings import ServerSettings, Settings, origin, read
+from services.common.settings import ServerSettings, Settings, origin, read, variable
 from services.common.settings_file import SettingsError
 from services.common.settings_words import leaves
 from services.render.settings import RenderSettings
@@ -97,6 +99,17 @@ def read_all() -> StackSettings:
             raise SettingsError(f"{taken[port]} and {name} are both {port}; give each a port of its own")
         taken[port] = name
     return settings
+
+
+def misspelt() -> dict[str, str]:
+    """Variables of the environment that are no setting and nearly the name of one, with that name."""
+    known = {settings_file.VARIABLE}
+    for kind in KINDS:
+        known |= {variable(kind, keys[: end + 1]) for keys, _ in leaves(kind) for end in range(len(keys))}
+    ours = tuple(f"{section.upper()}_" for section in (settings_file.TOP, *settings_file.SECTIONS))
+    unknown = (name for name in sorted(os.environ) if name.startswith(ours) and name not in known)
+    near = {name: difflib.get_close_matches(name, known, n=1, cutoff=0.85) for name in unknown}
+    return {name: found[0] for name, found in near.items() if found}
 
 
 def print_all() -> None:

@@ -44,7 +44,7 @@ async def examine(tell: Callable[[Finding], None]) -> list[Finding]:
     except SettingsError as error:
         add([Finding("settings", "problem", str(error), "correct it; nothing else can be checked before")])
         return found
-    add([machine.settings_file_finding()])
+    add(machine.settings_source())
     runs = state.running(settings) is not None
     for check in _CHECKS:
         add(await check(settings, runs))

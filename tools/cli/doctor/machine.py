@@ -13,7 +13,7 @@ from pathlib import Path
 from services.common import settings_file
 from services.common.models import MODEL_FILES
 from tools.cli.doctor.finding import Finding
-from tools.cli.settings import StackSettings
+from tools.cli.settings import StackSettings, misspelt
 from tools.fetch_models import is_in_place
 
 _MIN_PYTHON = (3, 11)
@@ -93,10 +93,17 @@ async def output_of(limit_s: float, *command: str) -> tuple[int, str]:
     return process.returncode or 0, said.decode(errors="replace")
 
 
-def settings_file_finding() -> Finding:
-    """Which file the settings come from; that it can be read is known by then."""
+def settings_source() -> list[Finding]:
+    """Which file the settings come from, which can be read as is known by then, and what was meant to be one."""
     path = settings_file.path()
-    return Finding("settings", "ok", str(path) if path.is_file() else f"defaults and environment; there is no {path}")
+    source = str(path) if path.is_file() else f"defaults and environment; there is no {path}"
+    return [
+        Finding("settings", "ok", source),
+        *(
+            Finding("settings", "warning", f"{name} in the environment is no setting", f"did you mean {meant}?")
+            for name, meant in misspelt().items()
+        ),
+    ]
 
 
 async def data(settings: StackSettings, runs: bool) -> list[Finding]:  # noqa: FBT001, ARG001
