@@ -126,7 +126,8 @@ class Browser:
 
     async def shown_ms(self) -> list[float]:
         """When each frame was painted."""
-        return [frame["shown"] for frame in await self.page.evaluate("capture.frames")]
+        shown: list[float] = await self.page.evaluate("capture.frames")
+        return shown
 
 
 def _decoded(jpeg: bytes) -> NDArray[np.uint8]:

@@ -43,7 +43,6 @@
 
   async function listen(track) {
     const context = new AudioContext({ sampleRate: 48000, latencyHint: "interactive" });
-    
     await context.audioWorklet.addModule(URL.createObjectURL(new Blob([WORKLET], { type: "text/javascript" })));
     const tap = new AudioWorkletNode(context, "tap");
     tap.port.onmessage = ({ data }) => capture.audio.push({ arrived: performance.now(), ...data });
@@ -64,10 +63,8 @@
   }
 
   capture.watch = (video) => {
-    const painted = (now, meta) => {
-      capture.frames.push({
-        shown: meta.expectedDisplayTime, now, rtp: meta.rtpTimestamp, width: meta.width, received: meta.receiveTime,
-      });
+    const painted = (_, meta) => {
+      capture.frames.push(meta.expectedDisplayTime);
       if (capture.readStamps) capture.stamps.push([stampOf(video), performance.timeOrigin + meta.expectedDisplayTime]);
       if (capture.keepPictures) {
         const index = capture.frames.length - 1;
