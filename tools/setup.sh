@@ -16,6 +16,7 @@ if [ "${1:-}" != "--test" ]; then
   }
   wanted=$(stamp requirements.lock pyproject.toml)
   if [ "$(cat $venv/installed 2>/dev/null)" != "$wanted" ]; then
+    echo "installing the Python packages of requirements.lock into $venv: about 1.5 GB, one to a few minutes"
     [ -x $venv/bin/python ] || "$python" -m venv $venv
     $venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
     $venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
