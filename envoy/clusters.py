@@ -10,6 +10,9 @@ Json = dict[str, Any]
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 # What may lie between a service and a slow reader: a cancelled stream has run ahead by no more than this.
 STREAM_WINDOW_BYTES = 64 * 1024
+# For calls of one message, which wait here whole. While Envoy holds back a caller whose body waits for a service, it
+# does not see that caller leave, and the service would go on for nobody.
+CALL_BUFFER_BYTES = 1024 * MIB
 STICKY = "_sticky"
 METRICS = "_metrics"
 
@@ -52,13 +55,14 @@ def _cluster(name: str, addresses: Addresses, protocol: Json, fallback: Addresse
 
 
 def _grpc_cluster(name: str, addresses: Addresses, fallback: Addresses) -> Json:
-    """Args: fallback: who is called while none of `addresses` is healthy."""
+    """For calls of one message. Args: fallback: who is called while none of `addresses` is healthy."""
     http2 = {
         "initial_stream_window_size": STREAM_WINDOW_BYTES,
         "initial_connection_window_size": MIB,
         "connection_keepalive": {"interval": "30s", "timeout": "5s"},
     }
     return _cluster(name, addresses, {"http2_protocol_options": http2}, fallback) | {
+        "per_connection_buffer_limit_bytes": CALL_BUFFER_BYTES,
         # The default panic threshold stays: with every replica unready, calls still reach one, which says why in words.
         "health_checks": [
             {
@@ -98,7 +102,8 @@ def clusters(upstreams: Upstreams) -> list[Json]:
         addresses: Addresses = getattr(upstreams, name)
         fallback = upstreams.stt if name == "stt_second" and addresses != upstreams.stt else ()
         made.append(_grpc_cluster(name, addresses, fallback))
-        made.append(_grpc_cluster(f"{name}{STICKY}", addresses, fallback) | {"lb_policy": "RING_HASH"})
+        streams = {"lb_policy": "RING_HASH", "per_connection_buffer_limit_bytes": STREAM_WINDOW_BYTES}
+        made.append(_grpc_cluster(f"{name}{STICKY}", addresses, fallback) | streams)
         if counted := getattr(upstreams, f"{name}{METRICS}"):
             made.append(_metrics_cluster(f"{name}{METRICS}", counted, upstreams.stt_metrics if fallback else ()))
     return made

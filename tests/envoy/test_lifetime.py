@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import json
 import signal
+import socket
+import struct
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +18,8 @@ import pytest
 from avatar.tts.v1 import tts_pb2 as tts
 from avatar.tts.v1 import tts_pb2_grpc
 
+from services.common.legacy_http import HttpReply
+from tests.fakes.edge_legacy import FakeLegacyVoice, serving_legacy
 from tests.fakes.edge_services import TTS, FakeSpeech, serving_speech
 from tests.stack import Edge, Program, free_ports, running_envoy, started
 
@@ -79,6 +83,40 @@ async def test_a_call_that_is_safe_to_repeat_survives_the_death_of_its_replica(t
                     assert (await voices.ListVoices(tts.ListVoicesRequest())).voices[0].name == "voices/a"
             assert doomed.ended.result() == -signal.SIGKILL
             assert await counted(edge, "cluster.tts.upstream_rq_retry_success") > 0
+
+
+class Pondering(FakeLegacyVoice):
+    """Answers nobody."""
+
+    async def _reply(self) -> HttpReply:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+def upload(port: int) -> socket.socket:
+    """Send a large body. Returns: a connection that breaks when it is closed, as does that of a killed client."""
+    client = socket.create_connection(("127.0.0.1", port))
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    body = bytes(10 * 1024 * 1024)
+    head = f"POST /synthesize-with-voice-clone HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    client.sendall(head.encode() + body)
+    return client
+
+
+async def test_many_callers_who_vanish_after_large_bodies_leave_nothing_running() -> None:
+    async with (
+        serving_legacy(Pondering()) as server,
+        running_envoy({"tts": [server.port]}) as edge,
+        asyncio.timeout(40),
+    ):
+        for _ in range(3):
+            callers = await asyncio.gather(*(asyncio.to_thread(upload, edge.ports.tts) for _ in range(8)))
+            while await counted(edge, "cluster.tts.upstream_rq_active") < len(callers):
+                pass
+            for caller in callers:
+                caller.close()
+            while await counted(edge, "http.tts.downstream_rq_active"):
+                pass
 
 
 async def test_streams_of_one_session_stay_on_one_replica() -> None:
