@@ -87,7 +87,11 @@ _LINES = {
         _Line("thanks thank", (Piece("You are very welcome.", "happy"),)),
         _Line(
             "name who",
-            (Piece("I am a face made from one picture. You can give me another one: press change face, then your own."),),
+            (
+                Piece(
+                    "I am a face made from one picture. You can give me another one: press change face, then your own."
+                ),
+            ),
         ),
         _Line(
             "assistant connect program",

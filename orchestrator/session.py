@@ -123,9 +123,11 @@ class Session:
         self.peer.face.may_show = self._face.may_show
         self.peer.face.on_sent = self._picture_sent
         self._user = UserTurn()
-        # What is said after the first answer to a turn is no answer to it any more.
-        self._awaits_answer = False
+        # When the turn was over that awaits its answer; what is said after the first one answers it no more.
+        self._asked_s: float | None = None
         self._captioned = ""
+        # Where in the transcript the utterance belongs that is being heard.
+        self._place: int | None = None
         self._seen_utterances: dict[str, None] = {}
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -189,8 +191,8 @@ class Session:
     def type(self, text: str) -> None:
         """The person typed a turn. Raises: InvalidRequestError if it is empty or too long."""
         text = _checked(text)
-        self._awaits_answer = True
-        self._add_user_turn(self._user.type(text, self._clock.media_s))
+        self._asked_s = self._clock.media_s
+        self._add_user_turn(self._user.type(text, self._asked_s))
         self._apply(Typed(text))
 
     def say(self, text: str, utterance_id: str, expression: str) -> str:
@@ -279,20 +281,19 @@ class Session:
             case _:
                 assert_never(action)
 
-    def _report(self) -> TurnReport:
-        report = TurnReport(self._user.end_s, self._trace())
+    def _report(self) -> TurnReport | None:
+        """Of the first answer to a turn; whatever else is said answers none."""
+        asked_s, self._asked_s = self._asked_s, None
+        if asked_s is None:
+            return None
+        began_ns = time.time_ns() - round((self._clock.media_s - self._user.end_s) * 1e9)
+        trace = TurnTrace(self._tracer, self.session_id, self._traceparent, began_ns)
+        report = TurnReport(self._user.end_s, trace)
         if self._user.end_s:
-            report.note("end_of_turn", self._clock.media_s)
+            report.note("end_of_turn", asked_s)
             if self._user.final_s is not None:
                 report.note("transcript", self._user.final_s)
         return report
-
-    def _trace(self) -> TurnTrace | None:
-        if not self._awaits_answer:
-            return None
-        self._awaits_answer = False
-        began_ns = time.time_ns() - round((self._clock.media_s - self._user.end_s) * 1e9)
-        return TurnTrace(self._tracer, self.session_id, self._traceparent, began_ns)
 
     # --- what is heard of the person ----------------------------------------------------------------------------
 
@@ -325,7 +326,7 @@ class Session:
                 turn = self._user.end()
                 if turn is not None:
                     self._add_user_turn(turn)
-                    self._awaits_answer = True
+                    self._asked_s = self._clock.media_s
                 self._apply(EndOfTurn(turn.text if turn is not None else ""))
 
     def _add_user_turn(self, turn: pb.TranscriptItem) -> None:
@@ -336,6 +337,7 @@ class Session:
 
     def _avatar_started(self, utterance: Utterance) -> None:
         self._captioned = ""
+        self._place = len(self.transcript)
         started = pb.ConversationEvent.UtteranceStarted(utterance_id=utterance.utterance_id, text=utterance.spoken.text)
         self._publish(pb.ConversationEvent(utterance_started=started))
         if utterance.report is not None and utterance.report.is_sent:
@@ -355,16 +357,17 @@ class Session:
         text = utterance.spoken.heard(utterance.heard_s, whole=not utterance.stopped)
         if text:
             self._caption(pb.SPEAKER_AVATAR, utterance.utterance_id, text, is_final=True)
-            self.transcript.append(
-                pb.TranscriptItem(
-                    speaker=pb.SPEAKER_AVATAR,
-                    utterance_id=utterance.utterance_id,
-                    text=text,
-                    interrupted=utterance.stopped,
-                    start_offset=duration_of_s(max(0.0, self._clock.media_s - heard_s)),
-                    heard_duration=duration_of_s(heard_s),
-                )
+            item = pb.TranscriptItem(
+                speaker=pb.SPEAKER_AVATAR,
+                utterance_id=utterance.utterance_id,
+                text=text,
+                interrupted=utterance.stopped,
+                start_offset=duration_of_s(max(0.0, self._clock.media_s - heard_s)),
+                heard_duration=duration_of_s(heard_s),
             )
+            # What the person said or typed meanwhile stands already, and came after.
+            self.transcript.insert(len(self.transcript) if self._place is None else self._place, item)
+        self._place = None
         ended = pb.ConversationEvent.UtteranceEnded(
             utterance_id=utterance.utterance_id,
             heard_text=text,

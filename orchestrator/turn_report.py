@@ -14,11 +14,8 @@ STAGES = ("end_of_turn", "transcript", "reply", "synthesis", "audio_sent", "vide
 class TurnReport:
     """Collects the stages of one turn."""
 
-    def __init__(self, speech_end_s: float, trace: TurnTrace | None = None) -> None:
-        """Args:
-        speech_end_s: media time of the person's last voiced sample, or of the typed turn.
-        trace: None where this answers no turn, or one that was answered before.
-        """
+    def __init__(self, speech_end_s: float, trace: TurnTrace) -> None:
+        """Args: speech_end_s: media time of the person's last voiced sample, or of the typed turn."""
         self._speech_end_s = speech_end_s
         self._trace = trace
         self._stages_s: dict[str, float] = {}
@@ -36,12 +33,10 @@ class TurnReport:
     @property
     def traceparent(self) -> str:
         """What makes the calls of this turn a part of its trace; empty where there is none."""
-        return self._trace.traceparent if self._trace else ""
+        return self._trace.traceparent
 
     def close(self, utterance_id: str, *, stopped: bool) -> None:
         """No stage follows: count the turn and send its trace."""
-        if self._trace is None:
-            return
         for stage, seconds in self._stages_s.items():
             metrics.TURN_SECONDS.labels(stage).observe(seconds)
         self._trace.finish(utterance_id, self._stages_s, stopped=stopped)

@@ -43,6 +43,7 @@ class Listener:
         session.peer.speech._pull = noted
         self.heard: list[np.ndarray[Any, np.dtype[np.int16]]] = []
         self.loud = asyncio.Event()
+        self._tick = asyncio.Event()
 
     async def run(self) -> None:
         while True:
@@ -51,6 +52,12 @@ class Listener:
             self.heard.append(samples)
             if samples.any():
                 self.loud.set()
+            self._tick.set()
+
+    async def ticked(self) -> None:
+        """Wait until another 20 ms were heard."""
+        self._tick.clear()
+        await self._tick.wait()
 
     @property
     def loud_s(self) -> float:
@@ -142,6 +149,13 @@ async def test_typed_words_interrupt_and_are_answered() -> None:
         first = await event(follower, "utterance_ended")
         second = await event(follower, "utterance_ended")
     assert (first.interrupted, second.interrupted, second.heard_text) == (True, False, "next")
+    # In the order in which they began, as a reader understands them.
+    assert [(item.speaker, item.interrupted) for item in session.transcript] == [
+        (pb.SPEAKER_USER, False),
+        (pb.SPEAKER_AVATAR, True),
+        (pb.SPEAKER_USER, False),
+        (pb.SPEAKER_AVATAR, False),
+    ]
 
 
 async def test_what_has_ended_can_not_be_stopped_once_more() -> None:
@@ -208,6 +222,28 @@ async def test_an_assistant_speaks_by_say_and_a_repeated_call_says_it_once() -> 
         session.say("really", "answer-2", "happy")
         assert (await event(follower, "utterance_ended")).utterance_id == "answer-2"
     assert services.mouth.texts == ["noon", "really"]
+
+
+async def test_the_first_answer_to_a_turn_is_reported_and_nothing_else_that_is_said() -> None:
+    reports: list[pb.ConversationEvent.TurnReport] = []
+    async with scripted_services() as services, conversing(services, "assistant") as (session, follower, listener):
+        session.say("welcome", "greeting", "")
+        await event(follower, "utterance_ended")
+        session.type("what time is it")
+        # The program thinks for a fifth of a second; the turn is over meanwhile.
+        asked = len(listener.heard)
+        while len(listener.heard) < asked + 10:
+            await listener.ticked()
+        for utterance_id in ("answer-1", "answer-2"):
+            session.say("noon", utterance_id, "")
+        async for found in follower.events():
+            if found.HasField("turn_report"):
+                reports.append(found.turn_report)
+            if found.utterance_ended.utterance_id == "answer-2":
+                break
+    assert [report.utterance_id for report in reports] == ["answer-1"]
+    assert reports[0].end_of_turn_duration.ToMilliseconds() == 0
+    assert reports[0].reply_duration.ToMilliseconds() > 100
 
 
 async def test_a_face_that_there_is_not_can_be_changed_for_one_that_there_is() -> None:
