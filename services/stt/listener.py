@@ -129,10 +129,6 @@ class Listener:
             heard += self._around(event)
         return heard
 
-    def close(self) -> None:
-        """Give the recogniser back."""
-        self._stream.close()
-
     def _hear_frame(self, frame: NDArray[np.float32]) -> list[Result | TurnEvent]:
         self._recent.append(frame)
         heard: list[Result | TurnEvent] = []

@@ -18,7 +18,7 @@ from services.common.inference import InferenceThread
 from services.common.log import get_logger
 from services.common.streaming import write_within
 from services.common.timing import duration_of
-from services.stt.engine import SpeechEngine
+from services.stt.engine import SpeechEngine, SpeechStream
 from services.stt.listener import Listener, Result
 from services.stt.messages import (
     check_format,
@@ -71,33 +71,25 @@ class SpeechToTextServicer(stt_pb2_grpc.SpeechToTextServiceServicer):
         config = await self._first_config(requests)
         language_code = config.recognition.language_code
         rules = rules_of(config.turn, self._rules)
-        async with self._thread() as thread:
-            stream = await thread.run(self._engine.open_stream, self._engine.capabilities.language_of(language_code))
+        async with self._stream(language_code) as (thread, stream):
             turns = TurnDetector(rules)
             listener = Listener(stream, self._new_voice_detector(), self._turn_model, turns)
             write = functools.partial(write_within, context, limit_s=self._idle_timeout_s)
             call = _Call(write, thread, listener, language_code, interim_results=config.interim_results)
-            try:
-                await call.started(config, self._info)
-                while (request := await self._next(requests)) is not None:
-                    await call.take(request)
-                await call.finish()
-            finally:
-                await thread.run(listener.close)
+            await call.started(config, self._info)
+            while (request := await self._next(requests)) is not None:
+                await call.take(request)
+            await call.finish()
         log.info("stream_finished", audio_s=listener.position / SAMPLE_RATE_HZ)
 
     async def Recognize(self, request: stt_pb2.RecognizeRequest, context: Any) -> stt_pb2.RecognizeResponse:
         language_code = self._language_code(request.config)
         response = stt_pb2.RecognizeResponse()
-        async with self._thread() as thread:
-            stream = await thread.run(self._engine.open_stream, self._engine.capabilities.language_of(language_code))
+        async with self._stream(language_code) as (thread, stream):
             steps = transcribe(request.audio, stream, self._new_voice_detector(), self._max_recording_s)
-            try:
-                while (step := await thread.run(next, steps, None)) is not None:
-                    response.results.extend(result_of(result, language_code) for result in step.results)
-                    response.audio_duration.CopyFrom(duration_of(step.position, SAMPLE_RATE_HZ))
-            finally:
-                await thread.run(stream.close)
+            while (step := await thread.run(next, steps, None)) is not None:
+                response.results.extend(result_of(result, language_code) for result in step.results)
+                response.audio_duration.CopyFrom(duration_of(step.position, SAMPLE_RATE_HZ))
         response.transcript = " ".join(result.transcript for result in response.results)
         return response
 
@@ -132,6 +124,24 @@ class SpeechToTextServicer(stt_pb2_grpc.SpeechToTextServiceServicer):
             raise ProtocolError(
                 f"nothing came in {self._idle_timeout_s:g} s; a stream is fed with sound, silence included, or closed"
             ) from late
+
+    @contextlib.asynccontextmanager
+    async def _stream(self, language_code: str) -> AsyncIterator[tuple[InferenceThread, SpeechStream]]:
+        """A stream of the recogniser with the thread that it lives on. Raises: OverloadedError, EngineError."""
+        language = self._engine.capabilities.language_of(language_code)
+        opened: list[SpeechStream] = []
+
+        def close() -> None:
+            for stream in opened:
+                stream.close()
+
+        async with self._thread() as thread:
+            try:
+                await thread.run(lambda: opened.append(self._engine.open_stream(language)))
+                yield thread, opened[0]
+            finally:
+                # After whatever the thread still does for a caller who has gone: it may be opening the stream.
+                await thread.run(close)
 
     @contextlib.asynccontextmanager
     async def _thread(self) -> AsyncIterator[InferenceThread]:

@@ -90,8 +90,14 @@ class HearingEngine:
         self.may_work = threading.Event()
         self.may_work.set()
         self.is_held = threading.Event()
+        # Cleared to hold whoever opens a stream.
+        self.may_open = threading.Event()
+        self.may_open.set()
+        self.is_opening = threading.Event()
 
     def open_stream(self, language: str) -> HearingStream:
+        self.is_opening.set()
+        assert self.may_open.wait(timeout=30)
         self._open_streams += 1
         self.is_idle.clear()
         return HearingStream(self)

@@ -331,3 +331,17 @@ async def test_a_caller_who_goes_away_stops_the_work_on_a_recording() -> None:
         call.cancel()
         engine.may_work.set()
         assert await asyncio.to_thread(engine.is_idle.wait, 10)
+
+
+async def test_a_caller_who_goes_away_while_the_stream_opens_leaves_none_open() -> None:
+    engine = HearingEngine()
+    async with serving(engine, max_streams=1) as stt:
+        engine.may_open.clear()
+        call = stt.Recognize(stt_pb2.RecognizeRequest(audio=wav_of(pcm16_of(loud(1)), 16_000)))
+        assert await asyncio.to_thread(engine.is_opening.wait, 10)
+        call.cancel()
+        # Everyone else is answered meanwhile.
+        async with asyncio.timeout(10):
+            assert await is_full(stt)
+        engine.may_open.set()
+        assert await asyncio.to_thread(engine.is_idle.wait, 10)
