@@ -69,7 +69,8 @@ async def main() -> None:
         conversation_pb2_grpc.add_ConversationServiceServicer_to_server(
             ConversationServicer(conversations, services), server.grpc
         )
-        runner = web.AppRunner(application(signaling), access_log=None, shutdown_timeout=settings.drain.grace_s)
+        chosen = {"avatar": settings.avatar, "language": settings.language_code, "voice": settings.voice}
+        runner = web.AppRunner(application(signaling, chosen), access_log=None, shutdown_timeout=settings.drain.grace_s)
         await runner.setup()
         site = web.TCPSite(runner, settings.host, settings.http_port)
         await site.start()

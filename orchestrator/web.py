@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+from collections.abc import Mapping
 from pathlib import Path
 
 from aiohttp import web
@@ -24,10 +26,22 @@ _HEADERS = {
 }
 
 
-def application(signaling: Signaling) -> web.Application:
-    """The page at `/`, its socket at `/session`, and the legacy sockets at any path of their own listener."""
+def index(chosen: Mapping[str, str]) -> str:
+    """The page's first file. Args: chosen: what it shows until the person chooses; "avatar", "language" and "voice"."""
+    text = (PAGE / "index.html").read_text(encoding="utf-8")
+    for name, value in chosen.items():
+        text = text.replace(f'data-{name}=""', f'data-{name}="{html.escape(value)}"', 1)
+    return text
+
+
+def application(signaling: Signaling, chosen: Mapping[str, str]) -> web.Application:
+    """The page at `/`, its socket at `/session`, and the legacy sockets at any path of their own listener.
+
+    Args: chosen: what `index` writes into the page.
+    """
     app = web.Application()
     files = {f"/{file.relative_to(PAGE)}": file for file in PAGE.rglob("*") if file.is_file()}
+    first = index(chosen)
     files["/"] = files["/index.html"]
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -48,6 +62,8 @@ def application(signaling: Signaling) -> web.Application:
         if request.method not in ("GET", "HEAD"):
             said = {"code": 12, "message": f"{request.path} can only be read"}
             return web.json_response(said, status=405, headers={"Allow": "GET, HEAD"})
+        if request.path in ("/", "/index.html"):
+            return web.Response(text=first, content_type="text/html", charset="utf-8", headers=_HEADERS)
         return web.FileResponse(files[request.path], headers=_HEADERS)
 
     app.router.add_route("*", "/{path:.*}", answer)

@@ -22,8 +22,11 @@ const STORED = "avatar.choice";
 const GOOD_NEWS_MS = 6_000;
 const KEPT_EVENTS = 5_000;
 
-/** A link may carry ?avatar=avatars/x&voice=&language=&reply= ; what it leaves out was chosen last time here. */
-const wanted = { ...stored(), ...Object.fromEntries(new URLSearchParams(location.search)) };
+/**
+ * A link may carry ?avatar=avatars/x&voice=&language=&reply= ; what it leaves out was chosen last time here, or is what
+ * the server's operator chose.
+ */
+const wanted = { ...served(), ...stored(), ...Object.fromEntries(new URLSearchParams(location.search)) };
 
 /** @type {Conversation | undefined} */
 let conversation;
@@ -82,6 +85,17 @@ const voices = new Voices(
 );
 
 /* -- choosing ---------------------------------------------------------------------------------------------------- */
+
+/** What the server wrote into the page. @returns {Record<string, string>} */
+function served() {
+  /** @type {Record<string, string>} */
+  const found = {};
+  for (const name of ["avatar", "language", "voice"]) {
+    const value = document.body.dataset[name];
+    if (value) found[name] = value;
+  }
+  return found;
+}
 
 /** @returns {Record<string, string>} */
 function stored() {

@@ -26,6 +26,8 @@ from tests.fakes.browser import browser, connections_settled, socket_at
 from tests.fakes.conversing_services import Services, scripted_services
 
 TIMEOUT_S = 15.0
+# What an operator who is no friend of quoting chose for the page.
+CHOSEN = {"avatar": "avatars/bo", "language": "de", "voice": 'a"><script>'}
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ async def serving(
         channels = Channels(services.stt, services.tts, services.render, tracer or Untraced())
         conversations = Conversations(channels, max_running, kept=8)
         signaling = Signaling(conversations, configure)
-        runner = web.AppRunner(application(signaling), access_log=None, shutdown_timeout=5.0)
+        runner = web.AppRunner(application(signaling, CHOSEN), access_log=None, shutdown_timeout=5.0)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
@@ -349,6 +351,19 @@ async def test_http_gives_the_pages_files_and_nothing_else(path: str, status: in
     assert int(answer.split()[1]) == status
     if status == 404:
         assert json.loads(answer.split(b"\r\n\r\n")[1])["code"] == 5
+
+
+@pytest.mark.parametrize("path", ["/", "/index.html"])
+async def test_the_page_carries_what_the_operator_chose(path: str) -> None:
+    async with (
+        serving() as server,
+        aiohttp.ClientSession() as client,
+        client.get(server.url.removesuffix("/session") + path) as answer,
+    ):
+        page = await answer.text()
+        assert answer.content_type == "text/html"
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert 'data-avatar="avatars/bo" data-language="de" data-voice="a&quot;&gt;&lt;script&gt;"' in page
 
 
 async def test_the_legacy_port_asks_for_an_upgrade() -> None:

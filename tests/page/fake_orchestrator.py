@@ -21,6 +21,8 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from numpy.typing import NDArray
 
+from orchestrator.web import index
+
 PAGE = Path(__file__).parents[2] / "orchestrator/page"
 SIZE = 512
 VIDEO_HZ = 25
@@ -267,6 +269,8 @@ class FakeOrchestrator:
         self.ice_servers: list[dict[str, Any]] = []
         self.voices = VOICES
         self.voices_missing = False
+        # What the operator chose for pages whose person has not.
+        self.chosen: dict[str, str] = {}
         self._sessions: asyncio.Queue[Session] = asyncio.Queue(maxsize=100)
 
     @asynccontextmanager
@@ -313,8 +317,8 @@ class FakeOrchestrator:
             "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
 
-    async def _index(self, _: web.Request) -> web.FileResponse:
-        return web.FileResponse(PAGE / "index.html")
+    async def _index(self, _: web.Request) -> web.Response:
+        return web.Response(text=index(self.chosen), content_type="text/html", charset="utf-8")
 
     async def _list(self, _: web.Request) -> web.Response:
         return web.json_response({"avatars": list(self.avatars.values())})

@@ -284,6 +284,23 @@ async def test_the_voices_of_a_language_are_offered_and_asked_for() -> None:
         assert session.query == {"avatar": "avatars/default", "voice": "voices/de", "language": "de"}
 
 
+async def test_what_the_operator_chose_is_shown_until_the_person_chooses() -> None:
+    fake = FakeOrchestrator()
+    fake.avatars["avatars/bo"] = {"name": "avatars/bo", "display_name": "Bo"}
+    fake.chosen = {"avatar": "avatars/bo", "language": "de", "voice": "voices/de"}
+    async with person_at(fake, url="http://localhost:{port}/?avatar=avatars/default") as person:
+        page = person.page
+        await page.goto(fake.url)
+        await expect(page.get_by_role("radio", name="Bo").first).to_be_checked()
+        session = await person.types()
+        assert session.query == {"avatar": "avatars/bo", "voice": "voices/de", "language": "de"}
+        await page.get_by_role("button", name="End", exact=True).click()
+        await page.get_by_label("Language").select_option(label="English")
+        await page.reload()
+        session = await person.types()
+        assert session.query == {"avatar": "avatars/bo", "language": "en"}
+
+
 async def test_languages_are_named_apart_and_those_without_a_name_come_last() -> None:
     fake = FakeOrchestrator()
     fake.voices = [{"name": "voices/x", "language_codes": ["cmn", "de", "bpy", "zh", "en"]}]
