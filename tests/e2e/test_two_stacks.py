@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ async def test_two_stacks_run_side_by_side_and_end_alone(tmp_path: Path) -> None
             assert "avatars/second" in faces[1]
             again = await one.run("up", "--detach")
             assert again.status == 1
-            assert "an avatar runs already" in again.err
+            assert re.search(r"an avatar with the data directory \S+ runs already", again.err)
         after = await asyncio.gather(one.run("status"), other.run("status"))
         assert [ended.status for ended in after] == [0, 1]
         assert "no avatar runs" in after[1].out
