@@ -22,17 +22,12 @@ def test_every_valid_file_is_taken(name: str) -> None:
     assert all(parser.try_on(file) for file in parser.seeds())
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(60 + RUNS // 100)
-@pytest.mark.parametrize("name", PARSERS)
-def test_no_file_breaks_its_reader(name: str, tmp_path: Path) -> None:
+def fuzz(*command: str, work: Path) -> subprocess.CompletedProcess[str]:
     pytest.importorskip("atheris", reason="atheris has wheels for x86-64 only")
-    work = tmp_path / "work"
     work.mkdir()
-    command = [sys.executable, "-m", "tests.fuzz.guided", name, str(tmp_path), f"-runs={RUNS}", f"-seed={SEED}"]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "proto/gen")])
-    fuzzed = subprocess.run(
-        command,
+    return subprocess.run(
+        [sys.executable, *command],
         cwd=work,
         env=os.environ | {"PYTHONPATH": paths, "TMPDIR": str(work)},
         capture_output=True,
@@ -40,9 +35,36 @@ def test_no_file_breaks_its_reader(name: str, tmp_path: Path) -> None:
         errors="replace",
         check=False,
     )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60 + RUNS // 100)
+@pytest.mark.parametrize("name", PARSERS)
+def test_no_file_breaks_its_reader(name: str, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    fuzzed = fuzz("-m", "tests.fuzz.guided", name, str(tmp_path), f"-runs={RUNS}", f"-seed={SEED}", work=work)
     assert fuzzed.returncode == 0, fuzzed.stderr[-4000:]
     assert f"Done {RUNS} runs" in fuzzed.stderr
     assert list((tmp_path / "found").iterdir()) == []
     assert list(work.iterdir()) == []
     # The guidance works: inputs were kept because they reached new code.
     assert len(list((tmp_path / "kept").iterdir())) > len(PARSERS[name].seeds()) + 5
+
+
+BOMB = """
+from tests.fuzz import guided, parsers
+def read(data):
+    if data == b"bomb":
+        b"1" * ((guided.MOST_MIB + 50) << 20)
+guided.PARSERS["bomb"] = parsers.Parser(lambda: [b"good", b"bomb", b"also good"], read)
+guided.main()
+"""
+
+
+@pytest.mark.slow
+def test_a_bomb_is_found_at_once_and_by_name(tmp_path: Path) -> None:
+    fuzzed = fuzz("-c", BOMB, "bomb", str(tmp_path), "-runs=10", "-seed=1", work=tmp_path / "work")
+    assert fuzzed.returncode != 0
+    assert "MemoryError: 4 bytes took the process to" in fuzzed.stdout + fuzzed.stderr
+    (found,) = (tmp_path / "found").iterdir()
+    assert found.read_bytes() == b"bomb"
