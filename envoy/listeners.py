@@ -239,7 +239,52 @@ def _service_listener(edge: Edge, name: str, port: int, services: tuple[Service,
     return _listener(edge, name, port, services, table)
 
 
+def _to_https(edge: Edge) -> Json:
+    """For who typed the page's address without its https://, and would see an empty answer."""
+    manager = {
+        "@type": NETWORK,
+        "stat_prefix": "page_plain",
+        "codec_type": "AUTO",
+        "use_remote_address": True,
+        "request_headers_timeout": "10s",
+        "stream_idle_timeout": "10s",
+        "common_http_protocol_options": {"idle_timeout": "10s", "max_requests_per_connection": 1},
+        "access_log": [_access_log(edge, "page")],
+        "route_config": {
+            "virtual_hosts": [
+                {
+                    "name": "any",
+                    "domains": ["*"],
+                    "routes": [
+                        {
+                            "name": "to_https",
+                            "match": {"prefix": "/"},
+                            # Another port of this machine may well stay without TLS: nothing that a browser keeps.
+                            "redirect": {"https_redirect": True, "response_code": "TEMPORARY_REDIRECT"},
+                        }
+                    ],
+                }
+            ]
+        },
+        "http_filters": [
+            {
+                "name": "envoy.filters.http.router",
+                "typed_config": {"@type": f"{routes.HTTP_FILTERS}.router.v3.Router"},
+            }
+        ],
+    }
+    return {
+        "filter_chain_match": {"transport_protocol": "raw_buffer"},
+        "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}],
+    }
+
+
 def _secured(edge: Edge, listener: Json) -> Json:
+    inspector = "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
+    listener["listener_filters"] = [
+        {"name": "envoy.filters.listener.tls_inspector", "typed_config": {"@type": inspector}}
+    ]
+    listener["filter_chains"][0]["filter_chain_match"] = {"transport_protocol": "tls"}
     files = {
         "certificate_chain": {"filename": str(edge.certificate)},
         "private_key": {"filename": str(edge.key)},
@@ -255,6 +300,7 @@ def _secured(edge: Edge, listener: Json) -> Json:
             },
         },
     }
+    listener["filter_chains"].append(_to_https(edge))
     return listener
 
 

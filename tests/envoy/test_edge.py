@@ -237,6 +237,27 @@ async def test_the_pages_health_is_the_conversations_alone(behind: Behind) -> No
         assert (await answer(response)) == (200, {"status": "healthy", "missing_services": []})
 
 
+@pytest.mark.parametrize("path", ["/", "/?avatar=avatars/x&reply=echo"])
+async def test_the_pages_address_without_its_https_leads_there(behind: Behind, path: str) -> None:
+    plain = behind.url("page", path).replace("https://", "http://")
+    async with behind.http.get(plain, allow_redirects=False) as response:
+        assert (response.status, response.headers["location"]) == (307, behind.url("page", path))
+    async with behind.http.get(plain) as response:
+        assert (response.status, response.content_type) == (200, "text/html")
+
+
+async def test_nothing_but_the_way_to_tls_is_served_without_it(behind: Behind) -> None:
+    plain = behind.url("page", "/v1/conversations").replace("https://", "http://")
+    for method in ("GET", "POST"):
+        async with behind.http.request(method, plain, allow_redirects=False) as response:
+            assert (response.status, await response.read()) == (307, b"")
+    async with grpc.aio.insecure_channel(f"localhost:{behind.edge.ports.page}") as channel_without_tls:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await conversation_pb2_grpc.ConversationServiceStub(channel_without_tls).ListConversations(
+                ListConversationsRequest(), timeout=5
+            )
+
+
 async def test_a_client_that_does_not_know_the_certificate_is_not_served(behind: Behind) -> None:
     async with aiohttp.ClientSession() as stranger:
         with pytest.raises(aiohttp.ClientConnectorCertificateError):
