@@ -8,13 +8,13 @@ import tracemalloc
 import av
 import numpy as np
 import pytest
-from av.audio import AudioStream
 from numpy.typing import NDArray
 
 from services.common.audio import pcm16_of, wav_of
 from services.common.errors import InvalidRequestError
 from services.stt import decode as decode_module
 from services.stt.decode import decode
+from tests.fuzz import seeds
 
 SECONDS = 3
 MAX_S = 3600.0
@@ -35,19 +35,7 @@ NAMES = [f"{container}-{codec}" for container, codec, _, _ in KINDS]
 
 def encode(container: str, codec: str, rate_hz: int, layout: str) -> bytes:
     """A tone of 3 s in a file."""
-    tone = 0.3 * np.sin(2 * np.pi * TONE_HZ * np.arange(SECONDS * 16_000) / 16_000)
-    samples = np.frombuffer(pcm16_of(tone.astype(np.float32)), np.int16)
-    frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
-    frame.sample_rate = 16_000
-    out = io.BytesIO()
-    with av.open(out, "w", format=container) as file:
-        stream = file.add_stream(codec, rate=rate_hz, layout=layout)
-        assert isinstance(stream, AudioStream)
-        resampler = av.AudioResampler(format=stream.format, layout=layout, rate=rate_hz)
-        for resampled in [*resampler.resample(frame), *resampler.resample(None)]:
-            file.mux(stream.encode(resampled))
-        file.mux(stream.encode(None))
-    return out.getvalue()
+    return seeds.recording(container, codec, rate_hz, layout, SECONDS)
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=NAMES)
