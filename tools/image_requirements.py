@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # The lock's word for what pyproject.toml asks for by itself.
 _PROJECT = "avatar"
 
@@ -55,7 +55,8 @@ def _asked_for(packages: Mapping[str, str]) -> dict[str, set[str]]:
     """Package -> those that it asks for."""
     asked: dict[str, set[str]] = defaultdict(set)
     for name, lines in packages.items():
-        for asker in re.findall(r"^    #(?:   | via )([A-Za-z0-9._-]+)", lines, re.MULTILINE):
+        # A line that begins with -c names the lock that this one was held to.
+        for asker in re.findall(r"^    #(?:   | via )([A-Za-z0-9][A-Za-z0-9._-]*)", lines, re.MULTILINE):
             asked[_normal(asker)].add(name)
     asked.pop(_PROJECT, None)
     return asked

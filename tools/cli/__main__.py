@@ -20,7 +20,7 @@ from google.protobuf.json_format import MessageToJson
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from services.common import settings_file
-from services.common.errors import AvatarError, InvalidRequestError
+from services.common.errors import AvatarError, InvalidRequestError, NotReadyError
 from services.common.settings_file import SettingsError
 from tools.cli import lan, stack, state, talk
 from tools.cli.announce import announce_token
@@ -183,7 +183,10 @@ async def _talk(given: argparse.Namespace) -> None:
 def _bench(given: argparse.Namespace) -> None:
     from tools.bench.__main__ import run
 
-    run(given.what, given.rest)
+    try:
+        run(given.what, given.rest)
+    except ModuleNotFoundError as missing:
+        raise NotReadyError(f"this bench needs {missing.name}; `tools/setup.sh --test` installs it") from missing
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,10 @@ def test_settings_say_whether_there_is_a_file(
 def test_data_that_cannot_be_written_is_said_in_words(settings: StackSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AVATAR_DATA_DIR", "/dev/null/data")
     assert "the data directory /dev/null/data cannot be written" in refusal("up")
+
+
+def test_a_bench_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith(("tools.bench.", "playwright"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "playwright", None)
+    assert "`tools/setup.sh --test` installs it" in refusal("bench", "conversation")
