@@ -24,6 +24,7 @@ from orchestrator.playout import Playout
 from orchestrator.replies import Piece, Replier
 from orchestrator.session_config import Channels, SessionConfig
 from orchestrator.tracks import Picture
+from orchestrator.transcript import Transcript
 from orchestrator.turn import (
     Action,
     Answer,
@@ -71,7 +72,7 @@ class Session:
         self.name = f"conversations/{self.session_id}"
         self.config = config
         self.events = Events()
-        self.transcript: list[pb.TranscriptItem] = []
+        self.transcript = Transcript(self._publish)
         self._created = datetime.now(UTC)
         self._ended: datetime | None = None
         self._end_reason = ""
@@ -101,7 +102,7 @@ class Session:
             self._availability("tts", "The voice is away for a moment; answers are shown as text."),
         )
         self._speaker.on_started = self._avatar_started
-        self._speaker.on_words = self._avatar_words
+        self._speaker.on_words = self.transcript.hear_utterance
         self._speaker.on_ended = self._avatar_ended
         self._ear = Ear(
             channels.stt,
@@ -125,9 +126,6 @@ class Session:
         self._user = UserTurn()
         # When the turn was over that awaits its answer; what is said after the first one answers it no more.
         self._asked_s: float | None = None
-        self._captioned = ""
-        # Where in the transcript the utterance belongs that is being heard.
-        self._place: int | None = None
         self._seen_utterances: dict[str, None] = {}
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -192,7 +190,7 @@ class Session:
         """The person typed a turn. Raises: InvalidRequestError if it is empty or too long."""
         text = _checked(text)
         self._asked_s = self._clock.media_s
-        self._add_user_turn(self._user.type(text, self._asked_s))
+        self.transcript.add_user_turn(self._user.type(text, self._asked_s))
         self._apply(Typed(text))
 
     def say(self, text: str, utterance_id: str, expression: str) -> str:
@@ -245,7 +243,7 @@ class Session:
             language_code=self.config.language_code,
             reply=self.config.reply,
             turn_state=_STATES[self._turn.state],
-            transcript=self.transcript if with_transcript else None,
+            transcript=self.transcript.items if with_transcript else None,
         )
         message.create_time.FromDatetime(self._created)
         if self._ended is not None:
@@ -308,7 +306,7 @@ class Session:
 
     def _heard_words(self, result: RecognitionResult) -> None:
         words = self._user.hear(result.transcript, self._clock.media_s, is_final=result.is_final)
-        self._caption(pb.SPEAKER_USER, self._user.turn_id, words, is_final=False)
+        self.transcript.hear_user(self._user.turn_id, words)
 
     def _heard_turn(self, response: StreamingRecognizeResponse) -> None:
         at_s = self._ear.media_s(event_offset_s(response))
@@ -325,19 +323,14 @@ class Session:
             case TurnEvent.KIND_END_OF_TURN:
                 turn = self._user.end()
                 if turn is not None:
-                    self._add_user_turn(turn)
+                    self.transcript.add_user_turn(turn)
                     self._asked_s = self._clock.media_s
                 self._apply(EndOfTurn(turn.text if turn is not None else ""))
-
-    def _add_user_turn(self, turn: pb.TranscriptItem) -> None:
-        self._caption(pb.SPEAKER_USER, turn.utterance_id, turn.text, is_final=True)
-        self.transcript.append(turn)
 
     # --- what is heard of the avatar ----------------------------------------------------------------------------
 
     def _avatar_started(self, utterance: Utterance) -> None:
-        self._captioned = ""
-        self._place = len(self.transcript)
+        self.transcript.begin_utterance(utterance)
         started = pb.ConversationEvent.UtteranceStarted(utterance_id=utterance.utterance_id, text=utterance.spoken.text)
         self._publish(pb.ConversationEvent(utterance_started=started))
         if utterance.report is not None and utterance.report.is_sent:
@@ -345,35 +338,8 @@ class Session:
         self._ear.set_assistant_speaking(speaking=True)
         self._apply(AvatarStarted())
 
-    def _avatar_words(self, utterance: Utterance) -> None:
-        text = utterance.spoken.heard(utterance.heard_s)
-        if text != self._captioned:
-            self._captioned = text
-            self._caption(pb.SPEAKER_AVATAR, utterance.utterance_id, text, is_final=False)
-
     def _avatar_ended(self, utterance: Utterance) -> None:
-        shown_only = utterance.heard_s == float("inf")
-        heard_s = 0.0 if shown_only else utterance.heard_s
-        text = utterance.spoken.heard(utterance.heard_s, whole=not utterance.stopped)
-        if text:
-            self._caption(pb.SPEAKER_AVATAR, utterance.utterance_id, text, is_final=True)
-            item = pb.TranscriptItem(
-                speaker=pb.SPEAKER_AVATAR,
-                utterance_id=utterance.utterance_id,
-                text=text,
-                interrupted=utterance.stopped,
-                start_offset=duration_of_s(max(0.0, self._clock.media_s - heard_s)),
-                heard_duration=duration_of_s(heard_s),
-            )
-            # What the person said or typed meanwhile stands already, and came after.
-            self.transcript.insert(len(self.transcript) if self._place is None else self._place, item)
-        self._place = None
-        ended = pb.ConversationEvent.UtteranceEnded(
-            utterance_id=utterance.utterance_id,
-            heard_text=text,
-            interrupted=utterance.stopped,
-            heard_duration=duration_of_s(heard_s),
-        )
+        ended = self.transcript.end_utterance(utterance, self._clock.media_s)
         self._publish(pb.ConversationEvent(utterance_ended=ended))
         self._report_turn(utterance)
         end = "cut" if utterance.stopped else "completed" if utterance.begun else "unspoken"
@@ -403,10 +369,6 @@ class Session:
         report.close(utterance.utterance_id, stopped=utterance.stopped)
         if utterance.begun:
             self._publish(pb.ConversationEvent(turn_report=report.message(utterance.utterance_id)))
-
-    def _caption(self, speaker: pb.Speaker.ValueType, utterance_id: str, text: str, *, is_final: bool) -> None:
-        caption = pb.ConversationEvent.Caption(speaker=speaker, utterance_id=utterance_id, text=text, is_final=is_final)
-        self._publish(pb.ConversationEvent(caption=caption))
 
     def _publish(self, event: pb.ConversationEvent) -> None:
         event.event_offset.CopyFrom(duration_of_s(self._clock.media_s))

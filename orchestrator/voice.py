@@ -17,7 +17,7 @@ from orchestrator.face import Face
 from orchestrator.media_clock import SAMPLE_RATE_HZ, MediaClock
 from orchestrator.playout import End, Playout, Tick
 from orchestrator.replies import Piece
-from orchestrator.transcript import SpokenText, SpokenWord
+from orchestrator.spoken_text import SpokenText, SpokenWord
 from orchestrator.turn_report import TurnReport
 from services.common import telemetry
 from services.common.errors import AvatarError, OverloadedError

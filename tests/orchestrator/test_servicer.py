@@ -104,7 +104,7 @@ async def test_interrupt_answers_once_nothing_of_it_follows() -> None:
             stopped = await server.stub.Interrupt(pb.InterruptRequest(name=session.name))
             assert stopped.utterance_id == "count"
             assert stopped.heard_duration.ToMilliseconds() > 0
-            assert session.transcript[0].interrupted
+            assert session.transcript.items[0].interrupted
             nothing = await server.stub.Interrupt(pb.InterruptRequest(name=session.name))
             assert nothing == pb.InterruptResponse()
 
@@ -123,7 +123,7 @@ async def test_interrupt_stops_what_was_asked_for_but_is_not_heard_yet() -> None
                     if "third" in ended:
                         break
         assert [ended[name].interrupted for name in ("first", "second", "third")] == [True, True, False]
-        assert [item.text for item in session.transcript if not item.interrupted] == ["third"]
+        assert [item.text for item in session.transcript.items if not item.interrupted] == ["third"]
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ async def test_what_was_heard_is_said_and_both_stand_in_the_transcript() -> None
     assert ended.heard_text == "good morning world"
     assert not ended.interrupted
     assert listener.loud_s == pytest.approx(3 * WORD_S, abs=0.001)
-    said = [(item.speaker, item.text, item.interrupted) for item in session.transcript]
+    said = [(item.speaker, item.text, item.interrupted) for item in session.transcript.items]
     assert said == [
         (pb.SPEAKER_USER, "good morning world", False),
         (pb.SPEAKER_AVATAR, "good morning world", False),
@@ -126,8 +126,8 @@ async def test_barge_in_ducks_then_cuts_and_the_transcript_ends_where_the_sound_
     before = np.concatenate(listener.heard[:heard_ticks])
     assert np.count_nonzero(before) / 48_000 == pytest.approx(heard_s, abs=0.021)
     assert before[-1] == 0
-    assert session.transcript[1].interrupted
-    assert session.transcript[1].text == ended.heard_text
+    assert session.transcript.items[1].interrupted
+    assert session.transcript.items[1].text == ended.heard_text
     assert services.mouth.texts[1] == "stop please"
 
 
@@ -150,11 +150,25 @@ async def test_typed_words_interrupt_and_are_answered() -> None:
         second = await event(follower, "utterance_ended")
     assert (first.interrupted, second.interrupted, second.heard_text) == (True, False, "next")
     # In the order in which they began, as a reader understands them.
-    assert [(item.speaker, item.interrupted) for item in session.transcript] == [
+    assert [(item.speaker, item.interrupted) for item in session.transcript.items] == [
         (pb.SPEAKER_USER, False),
         (pb.SPEAKER_AVATAR, True),
         (pb.SPEAKER_USER, False),
         (pb.SPEAKER_AVATAR, False),
+    ]
+
+
+async def test_what_is_typed_over_an_answer_stands_after_it_whatever_else_waited_to_be_said() -> None:
+    async with scripted_services() as services, conversing(services, "assistant") as (session, follower, listener):
+        for text in (COUNT, "what is never heard"):
+            session.say(text, "", "")
+        await listener.loud.wait()
+        session.type("no")
+        while (await event(follower, "utterance_ended")).heard_text == "":
+            pass
+    assert [(item.speaker, item.interrupted) for item in session.transcript.items] == [
+        (pb.SPEAKER_AVATAR, True),
+        (pb.SPEAKER_USER, False),
     ]
 
 
@@ -304,8 +318,8 @@ async def test_an_end_in_mid_answer_keeps_what_was_heard_and_lets_go_of_who_wait
         assert current is not None
         session.end("The test is over.")
         await current.ended.wait()
-    assert session.transcript[1].interrupted
-    assert COUNT.startswith(session.transcript[1].text)
+    assert session.transcript.items[1].interrupted
+    assert COUNT.startswith(session.transcript.items[1].text)
 
 
 @pytest.mark.parametrize("text", ["", "   ", "x" * 20_001])

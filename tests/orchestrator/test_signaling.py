@@ -176,7 +176,7 @@ async def test_a_legacy_client_gets_the_old_messages_only() -> None:
         # What was ignored before it has no answer.
         assert await socket.next() == {"type": "error", "error": "Invalid message format"}
         (session,) = server.conversations.all()
-        assert session.transcript == []
+        assert session.transcript.items == []
 
 
 @pytest.mark.parametrize(
@@ -278,8 +278,8 @@ async def test_a_conversation_ends_with_its_socket(talks: bool) -> None:
         assert session.message(with_transcript=False).HasField("end_time")
         if talks:
             # What was heard until then stays.
-            assert session.transcript[1].interrupted
-            assert session.transcript[1].text.startswith("one")
+            assert session.transcript.items[1].interrupted
+            assert session.transcript.items[1].text.startswith("one")
 
 
 async def test_a_client_that_leaves_at_once_leaves_nothing_behind() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.transcript import SpokenText, SpokenWord
+from orchestrator.spoken_text import SpokenText, SpokenWord
 
 TEXT = SpokenText("Well, hello there.", [SpokenWord(0, 4, 0.0), SpokenWord(6, 11, 0.4), SpokenWord(12, 17, 0.8)])
 
