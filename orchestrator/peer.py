@@ -92,6 +92,9 @@ class Peer:
         # Set once media can flow, and once it never will again.
         self.connected = asyncio.Event()
         self.closed = asyncio.Event()
+        # Whether media flowed and does not now. `on_broken` is told when that begins.
+        self.is_broken = False
+        self.on_broken: Callable[[], None] = lambda: None
         # Whether an offer asked for the voice and the face; legacy clients may offer sound alone, or nothing.
         self.speech_asked = asyncio.Event()
         self.face_asked = asyncio.Event()
@@ -157,6 +160,7 @@ class Peer:
         self.speech.skipped_ticks = speech.skipped_ticks
         speech.stop()
         face.stop()
+        self._break()
         await broken.close()
 
     def _attach(self, transceiver: RTCRtpTransceiver) -> None:
@@ -225,10 +229,16 @@ class Peer:
         log.info("peer_state", state=state)
         if state == "connected":
             self._stay()
+            self.is_broken = False
             self.connected.set()
         elif state in ("failed", "closed") and not self.closed.is_set():
             # aiortc cannot tell a browser that left from one whose network did; that one is there and offers again.
             self._give_up_in(NEW_OFFER_S)
+            self._break()
+
+    def _break(self) -> None:
+        self.is_broken = True
+        self.on_broken()
 
     def _give_up_in(self, seconds: float) -> None:
         self._stay()

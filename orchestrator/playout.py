@@ -109,6 +109,11 @@ class Playout:
         if self._current and self._current.utterance_id == utterance_id:
             self._current.cut = True
 
+    def drop(self, utterance_id: str) -> None:
+        """End the utterance where it is, without a fade: nobody hears it."""
+        if self._current and self._current.utterance_id == utterance_id:
+            self._current = None
+
     def duck(self, *, ducked: bool) -> None:
         """Play softer, or at full level again."""
         self._target_gain = DUCKED_GAIN if ducked else 1.0

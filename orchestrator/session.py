@@ -123,6 +123,7 @@ class Session:
         )
         self.peer.face.may_show = self._face.may_show
         self.peer.face.on_sent = self._picture_sent
+        self.peer.on_broken = self._speaker.end_stopped
         self._user = UserTurn()
         # When the turn was over that awaits its answer; what is said after the first one answers it no more.
         self._asked_s: float | None = None
@@ -267,7 +268,7 @@ class Session:
             case Restore():
                 self._playout.duck(ducked=False)
             case Stop():
-                self._speaker.stop()
+                self._speaker.stop(is_heard=not self.peer.is_broken)
             case Answer(text):
                 pieces = self._replier.answer(text)
                 if pieces is not None:

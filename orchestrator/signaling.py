@@ -121,7 +121,7 @@ class Signaling:
             case "text" if not legacy:
                 session.type(_field(data, "text", str))
             case "interrupt" if not legacy:
-                # Acknowledged by the utterance_ended event; while sound and picture are away that is after a new offer.
+                # Acknowledged by the utterance_ended event, for which the next message need not wait.
                 session.stop()
             case "avatar" if not legacy:
                 avatar = _field(data, "avatar", str)

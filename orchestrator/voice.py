@@ -91,8 +91,11 @@ class Speaker:
                 limit=f"waiting_utterances={MAX_WAITING_UTTERANCES}",
             ) from None
 
-    def stop(self) -> None:
-        """Drop everything that is heard, being made or waiting."""
+    def stop(self, *, is_heard: bool = True) -> None:
+        """Drop everything that is heard, being made or waiting.
+
+        Args: is_heard: whether anybody fetches the sound, and with it the fade that ends what is heard.
+        """
         current = self._current
         if current is not None and not current.stopped and not current.ended.is_set():
             current.stopped = True
@@ -104,6 +107,15 @@ class Speaker:
             waiting = self._waiting.get_nowait()
             waiting.stopped = True
             self._end(waiting)
+        if not is_heard:
+            self.end_stopped()
+
+    def end_stopped(self) -> None:
+        """Nobody fetches the sound any more: what was stopped has ended where it was last heard."""
+        current = self.current
+        if current is not None and current.stopped:
+            self._playout.drop(current.utterance_id)
+            self._end(current)
 
     async def run(self) -> None:
         """Speak until cancelled; what is heard then ends where it is."""

@@ -57,6 +57,20 @@ def test_a_cut_before_the_first_sample_is_silent() -> None:
     assert playout.pull(0).ended == ("u", End.CUT, 0)
 
 
+def test_what_is_dropped_leaves_no_fade_and_the_next_may_begin() -> None:
+    playout = Playout()
+    playout.begin("u", 0)
+    playout.push("u", np.full(10 * TICK_SAMPLES, 10_000, np.int16))
+    playout.pull(0)
+    playout.drop("another")
+    assert playout.utterance_id == "u"
+    playout.drop("u")
+    after = playout.pull(1)
+    assert after.ended is None
+    assert not after.samples.any()
+    playout.begin("v", 2)
+
+
 def test_late_speech_leaves_a_gap_and_loses_nothing() -> None:
     playout = Playout()
     playout.begin("u", 0)

@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 
 import aioice.ice
+import grpc
 import pytest
+from avatar.conversation.v1 import conversation_pb2 as pb
+from avatar.conversation.v1 import conversation_pb2_grpc
 
 from orchestrator import peer
+from orchestrator.conversations import Conversations
+from orchestrator.servicer import ConversationServicer
 from tests.fakes.browser import Browser, browser, socket_at
 from tests.orchestrator.test_signaling import serving
+
+
+@contextlib.asynccontextmanager
+async def program_at(
+    conversations: Conversations,
+) -> AsyncIterator[conversation_pb2_grpc.ConversationServiceAsyncStub]:
+    """A program that takes part in the conversations."""
+    server = grpc.aio.server()
+    conversation_pb2_grpc.add_ConversationServiceServicer_to_server(ConversationServicer(conversations, {}), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield conversation_pb2_grpc.ConversationServiceStub(channel)
+    finally:
+        await server.stop(None)
 
 
 async def go_silent(person: Browser) -> None:
@@ -47,9 +70,10 @@ async def test_a_page_asks_for_a_fresh_config_and_offers_anew() -> None:
         assert [session.name for session in server.conversations.all()] == [first["data"]["conversation"]]
 
 
-async def test_a_stop_that_is_asked_for_while_nobody_hears_keeps_no_new_offer_waiting() -> None:
+async def test_a_stop_that_is_asked_for_while_nobody_hears_is_answered_at_once_and_nothing_of_it_follows() -> None:
     async with (
         serving() as server,
+        program_at(server.conversations) as program,
         socket_at(server.url) as socket,
         browser(microphone=True) as broken,
         browser(microphone=True) as healed,
@@ -63,9 +87,20 @@ async def test_a_stop_that_is_asked_for_while_nobody_hears_keeps_no_new_offer_wa
         session.peer._connection.on("connectionstatechange", lost.set)
         await broken.peer.close()
         await lost.wait()
+        stopped = await program.Interrupt(pb.InterruptRequest(name=session.name))
+        assert 0 < stopped.heard_duration.ToMilliseconds() < 1000
+        ended = await socket.event("utterance_ended")
+        assert (ended["utterance_id"], ended["interrupted"]) == (stopped.utterance_id, True)
+        # A page's own stop keeps no new offer waiting.
+        await socket.send("text", text="one two three")
         await socket.send("interrupt")
-        await socket.answer_to(healed.peer)
         assert (await socket.event("utterance_ended"))["interrupted"]
+        await socket.answer_to(healed.peer)
+        await socket.send("text", text="still here")
+        assert (await socket.event("utterance_started"))["text"] == "still here"
+        assert not (await socket.event("utterance_ended")).get("interrupted")
+        spoken = [item.text for item in session.transcript.items if item.speaker == pb.SPEAKER_AVATAR]
+        assert spoken == [ended["heard_text"], "still here"]
 
 
 @pytest.mark.usefixtures("hasty")

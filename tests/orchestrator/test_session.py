@@ -201,6 +201,19 @@ async def test_interrupt_answers_once_nothing_follows() -> None:
     assert stopped.heard_s == pytest.approx(loud_s, abs=0.021)
 
 
+async def test_what_waits_for_its_fade_ends_with_the_connection_that_would_carry_it() -> None:
+    async with scripted_services() as services, conversing(services) as (session, _, listener):
+        session.type(COUNT)
+        await listener.loud.wait()
+        stopped = session.stop()
+        assert stopped is not None
+        assert not stopped.ended.is_set()
+        session.peer.on_broken()
+        assert stopped.ended.is_set()
+        assert stopped.heard_s == pytest.approx(listener.loud_s, abs=0.021)
+        assert [item.interrupted for item in session.transcript.items] == [False, True]
+
+
 async def test_without_a_voice_the_words_are_shown() -> None:
     async with (
         scripted_services(without=frozenset({"tts"})) as services,
