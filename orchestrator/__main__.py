@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, cast, get_args
 
 from aiohttp import web
@@ -19,6 +18,7 @@ from orchestrator.signaling import Signaling
 from orchestrator.video_encoder import choose_preset
 from orchestrator.web import application
 from services.common import log as logs
+from services.common import start
 from services.common.errors import InvalidRequestError
 from services.common.server import running
 from services.common.settings import read_or_exit
@@ -88,4 +88,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    start.run(main())

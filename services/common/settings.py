@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_origin
 
@@ -25,6 +24,7 @@ from services.common import settings_file
 from services.common.log import LogLevel
 from services.common.settings_file import TOP, SettingsError, meant
 from services.common.settings_words import leaves, shown, takes
+from services.common.start import refuse
 
 # Where the processes listen unless their sections say otherwise.
 PORTS = {"render": 50081, "tts": 50082, "stt": 50083, "canary": 50084, "orchestrator": 50086}
@@ -157,7 +157,7 @@ def read_or_exit(kind: type[S]) -> S:
     try:
         return read(kind)
     except SettingsError as error:
-        sys.exit(str(error))
+        refuse(str(error))
 
 
 def variable(kind: type[Settings], keys: tuple[str, ...]) -> str:

@@ -89,6 +89,7 @@ def open_tracer(process: str, endpoint: str) -> Tracer:
         from services.common.otlp import OtlpTracer
     except ImportError as missing:
         raise InvalidRequestError(
-            f"otlp_endpoint needs the extra `otel` ({missing}); install it, or unset it"
+            f"otlp_endpoint (AVATAR_OTLP_ENDPOINT) is {endpoint}, and OpenTelemetry, which sends traces there, is not "
+            f"installed ({missing}); run `make setup`, or `pip install .[otel]` elsewhere, or unset it"
         ) from missing
     return OtlpTracer(process, endpoint)

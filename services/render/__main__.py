@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import cv2
 from avatar.render.v1 import legacy_pb2_grpc, render_pb2_grpc
 
-from services.common import log
+from services.common import log, start
 from services.common.server import running
 from services.common.settings import read_or_exit
 from services.render import engines
@@ -54,4 +54,4 @@ if __name__ == "__main__":
     log.configure("render", settings.log_level)
     # What is wrong with a picture is told to its sender; OpenCV would put lines of its own between those of the log.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    asyncio.run(serve(settings))
+    start.run(serve(settings))

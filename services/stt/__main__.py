@@ -11,6 +11,7 @@ import numpy as np
 from avatar.media.v1 import media_pb2
 from avatar.stt.v1 import legacy_pb2, legacy_pb2_grpc, stt_pb2, stt_pb2_grpc
 
+from services.common import start
 from services.common.log import configure, get_logger
 from services.common.models import model_path
 from services.common.server import running
@@ -70,7 +71,7 @@ def main() -> None:
     section = parser.parse_args().section
     settings = read_or_exit(kinds[section])
     configure(section, settings.log_level)
-    asyncio.run(serve(settings))
+    start.run(serve(settings))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import asyncio
 from avatar.media.v1 import media_pb2
 from avatar.tts.v1 import legacy_pb2, legacy_pb2_grpc, tts_pb2, tts_pb2_grpc
 
+from services.common import start
 from services.common.log import configure, get_logger
 from services.common.server import running
 from services.common.settings import read_or_exit
@@ -54,7 +55,7 @@ def main() -> None:
     """Entry point of `python -m services.tts`."""
     settings = read_or_exit(TtsSettings)
     configure("tts", settings.log_level)
-    asyncio.run(serve(settings))
+    start.run(serve(settings))
 
 
 if __name__ == "__main__":

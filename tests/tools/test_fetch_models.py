@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from services.common.models import MODEL_FILES
+from services.common.models import MODEL_FILES, is_in_place
 from services.common.settings import Settings
-from tools.fetch_models import HashMismatchError, copy, is_in_place
+from tools.fetch_models import HashMismatchError, copy
 
 STT = [file for file in MODEL_FILES if file.process == "stt"]
 

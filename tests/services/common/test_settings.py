@@ -13,6 +13,7 @@ from services.common.network_settings import NetworkSettings
 from services.common.settings import Settings, origin, read
 from services.common.settings_file import SettingsError
 from services.common.settings_words import leaves, takes
+from services.common.start import NEEDS_REPAIR
 from services.render.settings import RenderSettings
 from services.stt.settings import CanarySettings, SttSettings
 from tools.cli.settings import KINDS, read_all
@@ -206,6 +207,6 @@ def test_every_setting_says_what_it_is_for_and_what_it_takes(kind: type[Settings
 def test_a_process_that_cannot_read_its_settings_ends_with_the_sentence_alone(file: Path, module: str) -> None:
     file.write_text("[nothing]\nport = 1\n")
     ended = subprocess.run([sys.executable, "-m", module], capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 1
+    assert ended.returncode == NEEDS_REPAIR
     assert ended.stderr.count("\n") == 1
     assert "there is no section [nothing]" in ended.stderr

@@ -11,10 +11,9 @@ import tempfile
 from pathlib import Path
 
 from services.common import settings_file
-from services.common.models import MODEL_FILES
+from services.common.models import MODEL_FILES, is_in_place
 from tools.cli.doctor.finding import Finding
 from tools.cli.settings import StackSettings, misspelt
-from tools.fetch_models import is_in_place
 
 _MIN_PYTHON = (3, 11)
 _MACHINES = ("x86_64", "aarch64")
