@@ -32,6 +32,18 @@ class Announcer:
         """Everything is."""
         announce_address(self._settings, after_s, "Ctrl-C ends it.")
 
+    def note(self, sentence: str) -> None:
+        """Something that is worth knowing."""
+        self._console.print(f"    {escape(sentence)}")
+
+    def gave_up(self, name: str, why: str) -> None:
+        """A process ended, and is not started again."""
+        print(
+            f"{name} ended and is not started again: {why}. Then `avatar down` and `avatar up` bring it back.",
+            file=sys.stderr,
+            flush=True,
+        )
+
     def ended(self, name: str, status: int, wait_s: float, log: str) -> None:
         """A process ended by itself and is started again."""
         print(

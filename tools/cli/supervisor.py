@@ -11,9 +11,14 @@ import time
 from collections.abc import Awaitable, Iterator
 from typing import Protocol
 
+import grpc
+
+from services.common.errors import NotFoundError
+from services.common.start import NEEDS_REPAIR
 from services.common.status import only_member
-from tools.cli import processes, state
+from tools.cli import chosen, processes, state
 from tools.cli.health import engine_of, is_listening, is_serving, page_answers, wait_until_serving
+from tools.cli.logs import keep_bounded
 from tools.cli.processes import Process
 from tools.cli.settings import StackSettings, listeners
 from tools.cli.state import State, log_file
@@ -45,6 +50,12 @@ class Teller(Protocol):
     def ended(self, name: str, status: int, wait_s: float, log: str) -> None:
         """A process ended by itself and is started again."""
 
+    def gave_up(self, name: str, why: str) -> None:
+        """A process ended, and is not started again: somebody has to repair something first."""
+
+    def note(self, sentence: str) -> None:
+        """Something that is worth knowing."""
+
 
 class Supervisor:
     """Runs the processes of a stack until it is told to stop."""
@@ -63,8 +74,8 @@ class Supervisor:
 
         SIGHUP makes Envoy start anew, with what the settings and the token are then.
 
-        Raises: StackError if another supervisor has the data directory, a port is taken or a process does not become
-            ready.
+        Raises: StackError if another supervisor has the data directory, a port is taken, a process does not become
+            ready, or there is no such face, voice or language as the settings choose.
         """
         for folder in ("run", "logs"):
             (self._settings.data_dir / folder).mkdir(parents=True, exist_ok=True)
@@ -117,6 +128,7 @@ class Supervisor:
         async with asyncio.TaskGroup() as tasks:
             keeping = [tasks.create_task(self._keep(process)) for process in self._stack]
             keeping.append(tasks.create_task(self._renew_envoy(renew)))
+            keeping.append(tasks.create_task(keep_bounded(log_file(self._settings, "x").parent)))
             self._write_state(is_ready=False)
             ready = tasks.create_task(self._wait_ready(started_s))
             stopping = tasks.create_task(self._stopping.wait())
@@ -170,11 +182,17 @@ class Supervisor:
             if process.name in self._replaced:
                 self._replaced.discard(process.name)
                 continue
+            if status == NEEDS_REPAIR:
+                why = self._last_lines(process.name, 1).strip()
+                if not self._is_ready:
+                    raise StackError(f"{process.name} cannot start: {why}")
+                self._tell.gave_up(process.name, why)
+                return
             if not self._is_ready and starts == _VAIN_STARTS:
                 raise StackError(
                     f"{process.name} ended with status {status} each of {starts} times that it was started; `avatar "
                     f"doctor` may say why. Its log, {log_file(self._settings, process.name)}, ends with\n"
-                    f"{self._last_lines(process.name)}"
+                    f"{self._last_lines(process.name, _SHOWN_LOG_LINES)}"
                 )
             if time.monotonic() - started_s > _HEALTHY_S:
                 wait_s = _FIRST_RESTART_S
@@ -182,14 +200,16 @@ class Supervisor:
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, _LAST_RESTART_S)
 
-    def _last_lines(self, name: str) -> str:
+    def _last_lines(self, name: str, count: int) -> str:
         lines = log_file(self._settings, name).read_text(errors="replace").splitlines()
-        return "\n".join(f"  {line}" for line in lines[-_SHOWN_LOG_LINES:])
+        return "\n".join(f"  {line}" for line in lines[-count:])
 
     async def _wait_ready(self, started_s: float) -> None:
         async def told(process: Process, serving: Awaitable[None]) -> None:
             await serving
             after_s = time.monotonic() - started_s
+            if process.health_port:
+                await self._check_chosen(process.name, process.health_port)
             engine = await engine_of(process.name, process.health_port) if process.health_port else ""
             self._tell.serves(process.name, engine, after_s)
 
@@ -206,6 +226,16 @@ class Supervisor:
                 f"{', '.join(slow) or 'envoy'} did not become ready within {READY_S:g} s; "
                 f"the logs are in {log_file(self._settings, 'x').parent}"
             ) from None
+
+    async def _check_chosen(self, name: str, port: int) -> None:
+        try:
+            if note := await chosen.check(name, port, self._settings.orchestrator):
+                self._tell.note(note)
+        except NotFoundError as unknown:
+            raise StackError(str(unknown)) from None
+        except grpc.aio.AioRpcError:
+            # Whatever keeps a process that serves from answering shows when it is used.
+            return
 
     def _write_state(self, *, is_ready: bool) -> None:
         longest_s = max(process.stop_s for process in self._stack)

@@ -41,6 +41,12 @@ class Told:
     def ended(self, name: str, status: int, wait_s: float, log: str) -> None:
         self.lines.append(f"{name} ended with {status}")
 
+    def gave_up(self, name: str, why: str) -> None:
+        self.lines.append(f"{name} gave up: {why}")
+
+    def note(self, sentence: str) -> None:
+        self.lines.append(sentence)
+
 
 def writing_its_pid(path: Path, port: int, *, stubborn: bool = False, stop_s: float = 10.0) -> Process:
     """A process that runs and never serves. Args: stubborn: it does not end when it is asked to."""
@@ -108,6 +114,20 @@ async def test_a_process_that_ends_by_itself_is_started_again_until_that_is_in_v
         await Supervisor(settings, [process], told).run()
     assert told.lines == ["brief ended with 3"] * 2
     assert count.read_text() == "xxx"
+
+
+@pytest.mark.slow
+async def test_a_process_that_somebody_must_repair_is_started_once_and_says_what(
+    settings: StackSettings, tmp_path: Path
+) -> None:
+    count = tmp_path / "count"
+    program = f"open({str(count)!r}, 'a').write('x'); raise SystemExit(print('the model file is damaged') or 78)"
+    told = Told()
+    process = Process("broken", (sys.executable, "-c", program), settings.render.port)
+    with pytest.raises(StackError, match=r"^broken cannot start: the model file is damaged$"):
+        await Supervisor(settings, [process], told).run()
+    assert told.lines == []
+    assert count.read_text() == "x"
 
 
 async def test_one_data_directory_has_one_supervisor(settings: StackSettings, tmp_path: Path) -> None:
