@@ -31,6 +31,8 @@ from tools.cli.supervisor import StackError
 MAX_FILE_BYTES = 64 * 1024 * 1024
 _VOICE = "such as voices/paul; a wrong one is answered with those that there are"
 _LANGUAGE = "of what is said, such as en or de"
+# As a shell tells of a program that wrote to a reader who has gone: 128 and the number of SIGPIPE.
+_READER_GONE = 141
 
 
 def _read(path: Path) -> bytes:
@@ -271,8 +273,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command. Exits with 1 and a sentence on failure."""
+def _run(arguments: Sequence[str] | None) -> None:
     given = _parser().parse_args(arguments)
     if given.config is not None:
         os.environ[settings_file.VARIABLE] = str(given.config)
@@ -283,6 +284,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given.run(given)
     except (StackError, SettingsError, AvatarError) as error:
         sys.exit(f"avatar: {error}")
+    except BrokenPipeError:
+        raise
     except OSError as error:
         sys.exit(f"avatar: {f'{error.filename}: {error.strerror}' if error.filename else error}")
     except grpc.aio.AioRpcError as error:
@@ -292,6 +295,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"avatar: {words}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command. Exits with 1 and a sentence on failure."""
+    try:
+        try:
+            _run(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has read enough, `head` for one. What is still in the buffer must go somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_READER_GONE)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import subprocess
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import grpc
 
 from services.common.errors import NotReadyError
+from services.common.start import NEEDS_REPAIR
 from tools.cli import lan, processes
 from tools.cli.channel import channel_to
 from tools.cli.health import is_serving, wait_until_serving
@@ -34,27 +34,42 @@ async def channels(names: Sequence[str]) -> AsyncIterator[dict[str, grpc.aio.Cha
         asked = (is_serving(settings.public_ports[name], token, reach) for name in names)
         runs = dict(zip(names, await asyncio.gather(*asked), strict=True))
         own = {name: _free_port() for name in names if not runs[name]}
-        for name, port in own.items():
-            held.enter_context(_private(settings, name, port))
-        try:
-            async with asyncio.timeout(_READY_S):
-                await asyncio.gather(*(wait_until_serving(port) for port in own.values()))
-        except TimeoutError:
-            logs = ", ".join(str(log_file(settings, name)) for name in own)
-            raise NotReadyError(f"{', '.join(own)} did not become ready within {_READY_S:g} s; see {logs}") from None
+        started = [await held.enter_async_context(_private(settings, name, port)) for name, port in own.items()]
+        await asyncio.gather(*(_ready(settings, child, *one) for child, one in zip(started, own.items(), strict=True)))
         opened = {name: channel_to(own[name]) if name in own else public_channel(settings, name) for name in names}
         yield {name: await held.enter_async_context(channel) for name, channel in opened.items()}
 
 
-@contextlib.contextmanager
-def _private(settings: StackSettings, name: str, port: int) -> Iterator[None]:
+async def _ready(settings: StackSettings, child: asyncio.subprocess.Process, name: str, port: int) -> None:
+    """Return once it serves. Raises: NotReadyError if it ends, or takes too long."""
+    log = log_file(settings, name)
+    serving, ending = (asyncio.ensure_future(one) for one in (wait_until_serving(port), child.wait()))
+    try:
+        await asyncio.wait((serving, ending), timeout=_READY_S, return_when=asyncio.FIRST_COMPLETED)
+        if ending.done():
+            said = log.read_text(errors="replace").splitlines()[-1:]
+            why = (
+                said[0]
+                if ending.result() == NEEDS_REPAIR and said
+                else f"it ended with status {ending.result()}; see {log}"
+            )
+            raise NotReadyError(f"{name} cannot start: {why}")
+        if not serving.done():
+            raise NotReadyError(f"{name} did not become ready within {_READY_S:g} s; see {log}")
+    finally:
+        for waiting in (serving, ending):
+            waiting.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _private(settings: StackSettings, name: str, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
     process = processes.service(name, port)
     log = log_file(settings, name)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as said:
         # Libraries greet on standard error; a person who asked for a transcript wants nothing else.
-        child = subprocess.Popen(
-            process.command,
+        child = await asyncio.create_subprocess_exec(
+            *process.command,
             cwd=processes.ROOT,
             env=processes.environment(process),
             stdout=said,
@@ -62,10 +77,11 @@ def _private(settings: StackSettings, name: str, port: int) -> Iterator[None]:
             start_new_session=True,
         )
     try:
-        yield
+        yield child
     finally:
-        child.terminate()
-        child.wait()
+        with contextlib.suppress(ProcessLookupError):
+            child.terminate()
+        await child.wait()
 
 
 def _free_port() -> int:

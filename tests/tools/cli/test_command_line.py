@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tools.cli import state
+from tools.cli import processes, state
 from tools.cli.__main__ import main
 from tools.cli.settings import StackSettings
 from tools.cli.state import State
@@ -71,3 +73,53 @@ def test_a_bench_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "playwright", None)
     assert "`tools/setup.sh --test` installs it" in refusal("bench", "conversation")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["settings", "status", "--help"])
+def test_a_reader_who_has_read_enough_ends_the_command_quietly(command: str, unbuffered: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.cli", command],
+        cwd=processes.ROOT,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert done.stderr == b""
+    # argparse itself takes no notice.
+    assert done.returncode == (0 if command == "--help" and unbuffered else 141)
+
+
+@pytest.fixture
+def damaged(settings: StackSettings, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model file of the test's own that is cut off, where no package index can be reached."""
+    models = settings.data_dir / "models"
+    installed = models.resolve()
+    models.unlink()
+    shutil.copytree(installed, models)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    file = models / "silero_vad.onnx"
+    os.truncate(file, 1000)
+    return file
+
+
+@pytest.mark.slow
+def test_a_damaged_model_is_fetched_again_or_named(damaged: Path) -> None:
+    said = refusal("up")
+    assert f"in {damaged.parent} are missing or damaged" in said
+    assert f"could not fetch them: {damaged.name}. Run `make setup`" in said
+
+
+@pytest.mark.slow
+def test_a_command_with_a_service_of_its_own_says_why_that_does_not_start(damaged: Path, tmp_path: Path) -> None:
+    (tmp_path / "speech.wav").write_bytes(b"RIFF")
+    assert f"stt cannot start: the model file {damaged} is damaged" in refusal(
+        "transcribe", str(tmp_path / "speech.wav")
+    )
