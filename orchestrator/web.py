@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from aiohttp import web
 
 from orchestrator.signaling import Signaling
+from services.common.errors import AvatarError
 
 PAGE = Path(__file__).parent / "page"
 # Set by Envoy on every request, whatever a client sends: which public port it came in by.
@@ -27,22 +28,32 @@ _HEADERS = {
 
 
 def index(chosen: Mapping[str, str]) -> str:
-    """The page's first file. Args: chosen: what it shows until the person chooses; "avatar", "language" and "voice"."""
+    """The page's first file. Args: chosen: "avatar", "language", "voice" and "reply" until the person chooses."""
     text = (PAGE / "index.html").read_text(encoding="utf-8")
     for name, value in chosen.items():
         text = text.replace(f'data-{name}=""', f'data-{name}="{html.escape(value)}"', 1)
     return text
 
 
-def application(signaling: Signaling, chosen: Mapping[str, str]) -> web.Application:
+def application(
+    signaling: Signaling, chosen: Mapping[str, str], languages_heard: Callable[[], Awaitable[Sequence[str]]]
+) -> web.Application:
     """The page at `/`, its socket at `/session`, and the legacy sockets at any path of their own listener.
 
-    Args: chosen: what `index` writes into the page.
+    Args:
+        chosen: what `index` writes into the page.
+        languages_heard: asks the recogniser what it understands, for the page; may raise AvatarError.
     """
     app = web.Application()
     files = {f"/{file.relative_to(PAGE)}": file for file in PAGE.rglob("*") if file.is_file()}
     first = index(chosen)
     files["/"] = files["/index.html"]
+
+    async def hearing() -> web.Response:
+        try:
+            return web.json_response({"language_codes": list(await languages_heard())}, headers=_HEADERS)
+        except AvatarError as error:
+            return web.json_response({"code": 14, "message": str(error)}, status=503)
 
     async def answer(request: web.Request) -> web.StreamResponse:
         if "origin" in request.headers and LISTENER_HEADER not in request.headers:
@@ -57,6 +68,8 @@ def application(signaling: Signaling, chosen: Mapping[str, str]) -> web.Applicat
             if not wants_socket:
                 return web.Response(status=426, text="Upgrade Required", headers={"Upgrade": "websocket"})
             return await signaling.serve(request, legacy=False)
+        if request.path == "/hearing":
+            return await hearing()
         if request.path not in files:
             return web.json_response({"code": 5, "message": f"there is no {request.path[:80]} here"}, status=404)
         if request.method not in ("GET", "HEAD"):

@@ -47,6 +47,13 @@ class Listening:
                 yield response
 
 
+async def languages_heard(channel: grpc.aio.Channel) -> tuple[str, ...]:
+    """BCP-47 tags of what the recogniser understands. Raises: AvatarError."""
+    async with prompt_answer():
+        health = await stt_pb2_grpc.SpeechToTextServiceStub(channel).GetHealth(stt_pb2.GetHealthRequest())
+        return tuple(health.language_codes)
+
+
 @contextlib.asynccontextmanager
 async def listening(channel: grpc.aio.Channel, session_id: str, language_code: str) -> AsyncIterator[Listening]:
     """Open a stream; it has been accepted when the body runs. Raises: AvatarError."""

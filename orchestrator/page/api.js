@@ -66,6 +66,11 @@ export async function listVoices() {
   return (await request("/v1/voices")).voices ?? [];
 }
 
+/** The languages that the recogniser takes, as BCP-47 tags. @returns {Promise<string[]>} */
+export async function listHeard() {
+  return (await request("/hearing")).language_codes ?? [];
+}
+
 /**
  * @param {{portrait: string, consent: string, display_name?: string}} avatar  The portrait as base64.
  * @param {"validate_only" | "confirm_doubtful_face"} [flag]  Look only; or take what may not be a person's face.

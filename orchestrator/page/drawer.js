@@ -1,4 +1,4 @@
-/** The drawer "How it is doing": turns, connection, expression. */
+/** The drawer "Details": turns, connection, expression. */
 
 import { byId, make } from "./dom.js";
 import { Sampler } from "./stats.js";

@@ -1,6 +1,7 @@
 /** Wires the page: what a person does on one side, one conversation on the other. */
 
 import { DEFAULT_AVATAR } from "./api.js";
+import { Assistant } from "./assistant.js";
 import { Captions } from "./captions.js";
 import { Conversation } from "./conversation.js";
 import { announce, byId } from "./dom.js";
@@ -57,6 +58,12 @@ const captions = new Captions({
   ofAvatar: byId("caption-avatar"),
   onLine: () => showEmpty(),
 });
+const assistant = new Assistant((words) => {
+  notice("assistant", words);
+  // It still hears: whoever waits no longer can go on.
+  if (words) turnState = "TURN_STATE_LISTENING";
+  showInput();
+});
 const facesDialog = byId("faces-dialog", HTMLDialogElement);
 /** @type {Faces} */
 const faces = new Faces(
@@ -80,6 +87,7 @@ const portrait = new PortraitDialog({
 const voices = new Voices(
   byId("language", HTMLSelectElement),
   byId("voice", HTMLSelectElement),
+  byId("hearing"),
   { language: wanted.language ?? "", voice: wanted.voice ?? "" },
   store,
 );
@@ -90,7 +98,7 @@ const voices = new Voices(
 function served() {
   /** @type {Record<string, string>} */
   const found = {};
-  for (const name of ["avatar", "language", "voice"]) {
+  for (const name of ["avatar", "language", "voice", "reply"]) {
     const value = document.body.dataset[name];
     if (value) found[name] = value;
   }
@@ -174,6 +182,7 @@ async function start(withMicrophone) {
   clearNotices();
   captions.clear();
   drawer.clear();
+  assistant.begin(wanted.reply === "assistant");
   captions.avatarName = faces.chosenName;
   showScreen("talk");
   const options = { avatar: faces.chosen, voice: voices.voice, language: voices.language, reply: wanted.reply };
@@ -243,6 +252,7 @@ function quieten() {
 /** @param {string} words @param {boolean} failed */
 function over(words, failed) {
   conversation = undefined;
+  assistant.end();
   levels.watch("avatar", undefined, () => {});
   closeMicrophone();
   stage.rest();
@@ -279,6 +289,7 @@ function onEvent(event) {
   }
   if (event.utterance_ended) speaking.delete(event.utterance_ended.utterance_id ?? "");
   if (event.turn_report) drawer.turns.add(event.turn_report);
+  assistant.apply(event);
   if (event.service_changed) onService(event.service_changed);
   showInput();
 }
@@ -413,4 +424,4 @@ stage.showStill(faces.chosen);
 if (!window.isSecureContext) notice("microphone", microphoneWords(new DOMException("", "InsecureContextError")));
 showScreen("welcome");
 void faces.load();
-void voices.load();
+voices.load();

@@ -14,16 +14,16 @@ const POINTS = 60;
  *   bad?: (s: Sample) => boolean}[]}
  */
 const TILES = [
-  { name: "Frames a second", words: (s) => fixed(s.fps, 1), line: (s) => s.fps, bad: (s) => (s.fps ?? 25) < 20 },
-  { name: "Sound and picture", words: (s) => skewWords(s.skewMs), line: (s) => s.skewMs, bad: (s) => Math.abs(s.skewMs ?? 0) > 80 },
-  { name: "Round trip", words: (s) => msWords(s.roundTripMs), line: (s) => s.roundTripMs, bad: (s) => (s.roundTripMs ?? 0) > 200 },
-  { name: "Packets lost", words: (s) => fixed(s.lossPercent, 1, " %"), line: (s) => s.lossPercent, bad: (s) => (s.lossPercent ?? 0) > 2 },
-  { name: "Sound waits", words: (s) => msWords(s.soundBufferMs), line: (s) => s.soundBufferMs, bad: (s) => (s.soundBufferMs ?? 0) > 200 },
-  { name: "Picture waits", words: (s) => msWords(s.pictureBufferMs), line: (s) => s.pictureBufferMs, bad: (s) => (s.pictureBufferMs ?? 0) > 200 },
-  { name: "Arriving", words: (s) => fixed(s.downKbps, 0, " kbit/s"), line: (s) => s.downKbps },
-  { name: "Leaving", words: (s) => fixed(s.upKbps, 0, " kbit/s"), line: (s) => s.upKbps },
-  { name: "Dropped, frozen", words: (s) => (s.dropped === undefined ? "–" : `${s.dropped}, ${s.freezes ?? 0}`), bad: (s) => (s.freezes ?? 0) > 0 },
-  { name: "Coded as", words: (s) => coded(s) },
+  { name: "Frames per second", words: (s) => fixed(s.fps, 1), line: (s) => s.fps, bad: (s) => (s.fps ?? 25) < 20 },
+  { name: "Audio and video sync", words: (s) => skewWords(s.skewMs), line: (s) => s.skewMs, bad: (s) => Math.abs(s.skewMs ?? 0) > 80 },
+  { name: "Round-trip time", words: (s) => msWords(s.roundTripMs), line: (s) => s.roundTripMs, bad: (s) => (s.roundTripMs ?? 0) > 200 },
+  { name: "Packet loss", words: (s) => fixed(s.lossPercent, 1, " %"), line: (s) => s.lossPercent, bad: (s) => (s.lossPercent ?? 0) > 2 },
+  { name: "Audio buffer", words: (s) => msWords(s.soundBufferMs), line: (s) => s.soundBufferMs, bad: (s) => (s.soundBufferMs ?? 0) > 200 },
+  { name: "Video buffer", words: (s) => msWords(s.pictureBufferMs), line: (s) => s.pictureBufferMs, bad: (s) => (s.pictureBufferMs ?? 0) > 200 },
+  { name: "Download", words: (s) => fixed(s.downKbps, 0, " kbit/s"), line: (s) => s.downKbps },
+  { name: "Upload", words: (s) => fixed(s.upKbps, 0, " kbit/s"), line: (s) => s.upKbps },
+  { name: "Dropped frames, freezes", words: (s) => (s.dropped === undefined ? "–" : `${s.dropped}, ${s.freezes ?? 0}`), bad: (s) => (s.freezes ?? 0) > 0 },
+  { name: "Codecs", words: (s) => coded(s) },
 ];
 
 export class Tiles {

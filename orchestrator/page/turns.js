@@ -8,12 +8,12 @@ import { milliseconds, msWords } from "./words.js";
 
 /** In the order in which they happen; each ends at its own time and begins where the one before it ended. */
 const STAGES = /** @type {const} */ ([
-  ["end_of_turn", "End of your turn"],
-  ["transcript", "Words known"],
-  ["reply", "Answer begins"],
-  ["synthesis", "Voice made"],
-  ["audio_sent", "Sound sent"],
-  ["video_sent", "Picture sent"],
+  ["end_of_turn", "End of turn detected"],
+  ["transcript", "Transcript complete"],
+  ["reply", "Answer starts"],
+  ["synthesis", "Speech generated"],
+  ["audio_sent", "Audio sent"],
+  ["video_sent", "Video sent"],
 ]);
 const KEPT = 8;
 /** The word that an answer began and its first sound come within this of each other. */
@@ -38,7 +38,7 @@ export function barsOf(report, heardMs) {
     // The picture goes out beside the sound, not after it.
     add(stage, words, milliseconds(report[`${stage}_duration`]));
   }
-  add("heard", "Heard here", heardMs);
+  add("heard", "Heard in this browser", heardMs);
   return bars;
 }
 
@@ -96,7 +96,7 @@ export class Turns {
 
   _draw() {
     if (this._reports.length === 0) {
-      this._element.replaceChildren(make("p", "none", "After your first turn you see here where its time went."));
+      this._element.replaceChildren(make("p", "none", "The timing of your turns appears here once you have said something."));
       return;
     }
     const turns = this._reports.map((report) => barsOf(report, this._heard(report)));
@@ -132,7 +132,7 @@ export class Turns {
     const button = make("button", "", line, make("b", "", msWords(totalMs(bars))));
     button.type = "button";
     button.setAttribute("aria-pressed", String(index === this._chosen));
-    button.setAttribute("aria-label", `${index === 0 ? "Last turn" : `${index} turns before`}: ${msWords(totalMs(bars))}`);
+    button.setAttribute("aria-label", `${index === 0 ? "Last turn" : `${index} turn${index > 1 ? "s" : ""} earlier`}: ${msWords(totalMs(bars))}`);
     button.addEventListener("click", () => {
       this._chosen = index;
       this._draw();

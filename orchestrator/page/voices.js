@@ -1,8 +1,8 @@
 /** The choice of a language and a voice. */
 
-import { listVoices } from "./api.js";
+import { listHeard, listVoices } from "./api.js";
 import { make } from "./dom.js";
-import { languageNames, WORDS } from "./words.js";
+import { hearingWords, languageNames, WORDS } from "./words.js";
 
 /** @typedef {import("./types.js").Voice} Voice */
 
@@ -12,17 +12,22 @@ export class Voices {
   /**
    * @param {HTMLSelectElement} language
    * @param {HTMLSelectElement} voice
+   * @param {HTMLElement} note  Says which languages are recognised, where that is not all of them.
    * @param {{language: string, voice: string}} wanted  Empty means the server's default.
    * @param {() => void} onChange
    */
-  constructor(language, voice, wanted, onChange) {
+  constructor(language, voice, note, wanted, onChange) {
     this._language = language;
     this._voice = voice;
+    this._note = note;
     this._wanted = wanted;
     /** @type {Voice[]} */
     this._voices = [];
+    /** @type {string[]} */
+    this._heard = [];
     language.addEventListener("change", () => {
       this._drawVoices();
+      this._drawNote();
       onChange();
     });
     voice.addEventListener("change", onChange);
@@ -38,14 +43,29 @@ export class Voices {
     return this._voice.value;
   }
 
-  /** Reads the list; while the server lacks its voice service, again every few seconds. */
-  async load() {
+  /** Reads both lists; while the server lacks a service, its own again every few seconds. */
+  load() {
+    void this._loadVoices();
+    void this._loadHeard();
+  }
+
+  async _loadHeard() {
+    try {
+      this._heard = await listHeard();
+    } catch {
+      window.setTimeout(() => void this._loadHeard(), RETRY_MS);
+      return;
+    }
+    this._drawNote();
+  }
+
+  async _loadVoices() {
     try {
       this._voices = await listVoices();
       this._voice.title = "";
     } catch (error) {
       this._voice.title = `${WORDS.noVoices}. ${error instanceof Error ? error.message : ""}`;
-      window.setTimeout(() => void this.load(), RETRY_MS);
+      window.setTimeout(() => void this._loadVoices(), RETRY_MS);
       return;
     }
     this._draw();
@@ -64,6 +84,14 @@ export class Voices {
     const best = [chosen, ...options.map(({ value }) => value).filter((code) => code.split("-")[0] === chosen.split("-")[0])];
     this._language.value = best.find((code) => codes.has(code)) ?? options[0].value;
     this._drawVoices();
+    this._drawNote();
+  }
+
+  _drawNote() {
+    const spoken = [...this._language.options].map(({ value }) => value);
+    const words = hearingWords(this._heard, spoken, this.language);
+    this._note.textContent = words;
+    this._note.hidden = !words;
   }
 
   _drawVoices() {

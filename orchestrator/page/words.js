@@ -5,37 +5,37 @@ export const WORDS = {
   lost: "Connection lost",
   offline: "You are offline. The conversation goes on when the network is back.",
   retryNow: "Try now",
-  gaveUp: "The connection could not be made again. Please look at your network and start anew.",
+  gaveUp: "The connection could not be restored. Please check your network and start again.",
   unstable: "The connection is weak: sound and picture may stop for a moment.",
-  mending: "Sound and picture stopped. Connecting them anew.",
-  unreachable: "The server does not answer. Please check that it runs, then try again.",
-  full: "The server is full: every place is taken just now. Please try again in a minute.",
+  mending: "Sound and picture stopped. Reconnecting.",
+  unreachable: "The server does not respond. Please check that it is running, then try again.",
+  full: "The server is full: every place is taken right now. Please try again in a minute.",
   ended: "The conversation is over.",
-  noAudioOut: "Your browser holds the sound back.",
+  noAudioOut: "Your browser has blocked the sound.",
   soundOn: "Turn the sound on",
-  micGone: "The microphone is gone. Plug it in and press the microphone button, or type.",
-  micRestart: "Starting again with your microphone.",
+  micGone: "The microphone was disconnected. Plug it in and press the microphone button, or type.",
+  micRestart: "Restarting with your microphone.",
   emptyWithMic: "Say something, or type below. What is said appears here.",
   emptyWithoutMic: "Type below. What is said appears here.",
   faceChanged: "The face has changed.",
   noFaces: "The faces could not be loaded",
-  noVoices: "Only the default voice: the list could not be loaded",
-  newSession: "Connected again; a new conversation began here.",
+  noVoices: "Only the default voice is offered: the list could not be loaded",
+  newSession: "Reconnected; a new conversation began here.",
   leftPage: "You left the page, so the conversation ended.",
 };
 
 /** What is missing while a service is away, where the server sends no sentence of its own. */
 export const MISSING = {
-  stt: "Speech recognition is away for the moment. You can type meanwhile.",
-  tts: "The voice is away for the moment. Answers come as text.",
-  render: "The face stands still for the moment. You still hear it.",
+  stt: "Speech recognition is unavailable at the moment. You can type instead.",
+  tts: "The voice is unavailable at the moment. Answers appear as text.",
+  render: "The picture stands still at the moment. You still hear the answers.",
 };
 
 /** @type {Record<string, string>} */
 export const BACK = {
   stt: "Speech recognition is back.",
   tts: "The voice is back.",
-  render: "The face moves again.",
+  render: "The picture moves again.",
 };
 
 /** @type {Record<string, {mark: string, words: string}>} */
@@ -78,21 +78,22 @@ export function microphoneWords(error) {
 export function httpWords(status) {
   switch (status) {
     case 0:
-      return "The server does not answer. Please check your network.";
+      return "The server does not respond. Please check your network.";
     case 401:
+      return "The server asks for its token. Open this page by the link that `avatar token` prints.";
     case 403:
-      return "The server does not allow this without signing in.";
+      return "The server does not allow this.";
     case 404:
-      return "The server does not know this.";
+      return "The server has nothing under this name.";
     case 408:
     case 504:
       return "The server took too long. Please try again.";
     case 413:
       return "The file is too large for the server; at most 20 MiB.";
     case 429:
-      return "Too many requests just now. Please wait a moment and try again.";
+      return "Too many requests right now. Please wait a moment and try again.";
     case 503:
-      return "This part of the server is still starting or is away. Please try again in a moment.";
+      return "This part of the server is starting or unavailable. Please try again in a moment.";
     default:
       return `The server could not do this (HTTP ${status}).`;
   }
@@ -127,6 +128,32 @@ export function retryWords(attempt, delayS) {
 }
 
 /**
+ * What is missing where a program should answer, and how to set it.
+ * @param {boolean} hasAnswered  Whether it has in this conversation.
+ */
+export function assistantWords(hasAnswered) {
+  if (hasAnswered) return "Your assistant has not answered this. Is its program still running? You can go on meanwhile.";
+  return "No assistant has answered. In this conversation the answers come from a program of yours, and none seems to be connected: docs/connect-your-assistant.md shows how to write and start one. To talk to the built-in demo instead, open this page with ?reply=demo.";
+}
+
+/**
+ * Which languages are recognised, where that is fewer than are spoken.
+ * @param {string[]} heard  BCP-47 tags that the recogniser takes.
+ * @param {string[]} spoken  Those that are offered.
+ * @param {string} chosen
+ * @returns {string} empty where everything that is offered is recognised
+ */
+export function hearingWords(heard, spoken, chosen) {
+  // As services look a tag up: "de-AT" is heard where "de" is.
+  const isHeard = (/** @type {string} */ code) => heard.some((one) => `${code}-`.toLowerCase().startsWith(`${one}-`.toLowerCase()));
+  if (heard.length === 0 || spoken.every(isHeard)) return "";
+  const names = languageNames([...new Set([...heard, chosen])]);
+  const list = new Intl.ListFormat("en").format(heard.map((code) => names.get(code) ?? code));
+  if (isHeard(chosen)) return `Your speech is understood in ${list} only. In other languages, type and listen.`;
+  return `Spoken ${names.get(chosen)} is not understood here, only ${list}. Type what you want to say, and listen to the answers.`;
+}
+
+/**
  * How well a portrait fits, from the detector's score.
  * @param {number} score  0 to 1.
  */
@@ -158,7 +185,7 @@ export function skewWords(skewMs) {
   if (skewMs === undefined) return "–";
   const rounded = Math.round(skewMs);
   if (rounded === 0) return "0 ms";
-  return rounded > 0 ? `sound ${rounded} ms early` : `sound ${-rounded} ms late`;
+  return rounded > 0 ? `audio ${rounded} ms ahead` : `audio ${-rounded} ms behind`;
 }
 
 /**

@@ -47,6 +47,9 @@ class ScriptedEars(stt_pb2_grpc.SpeechToTextServiceServicer):
             writing.cancel()
         self.ended.set()
 
+    async def GetHealth(self, request: stt_pb2.GetHealthRequest, context: Any) -> stt_pb2.GetHealthResponse:
+        return stt_pb2.GetHealthResponse(status="healthy", language_codes=["en", "de"])
+
     async def _write(self, context: Any) -> None:
         while True:
             await context.write(await self.script.get())

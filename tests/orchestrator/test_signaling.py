@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from orchestrator import signaling
+from orchestrator.clients.stt import languages_heard
 from orchestrator.conversations import Conversations
 from orchestrator.session_config import Channels, SessionConfig
 from orchestrator.settings import ReplyName
@@ -60,7 +61,8 @@ async def serving(
         channels = Channels(services.stt, services.tts, services.render, tracer or Untraced())
         conversations = Conversations(channels, max_running, kept=8)
         signaling = Signaling(conversations, configure)
-        runner = web.AppRunner(application(signaling, CHOSEN), access_log=None, shutdown_timeout=5.0)
+        page = application(signaling, CHOSEN, lambda: languages_heard(services.stt))
+        runner = web.AppRunner(page, access_log=None, shutdown_timeout=5.0)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
@@ -364,6 +366,17 @@ async def test_the_page_carries_what_the_operator_chose(path: str) -> None:
         assert answer.content_type == "text/html"
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
     assert 'data-avatar="avatars/bo" data-language="de" data-voice="a&quot;&gt;&lt;script&gt;"' in page
+
+
+async def test_the_page_learns_which_languages_are_understood() -> None:
+    async with serving() as server, aiohttp.ClientSession() as client:
+        url = server.url.removesuffix("/session")
+        async with client.get(f"{url}/hearing") as answer:
+            assert await answer.json() == {"language_codes": ["en", "de"]}
+        await server.services.stt.close()
+        async with client.get(f"{url}/hearing") as answer:
+            assert answer.status == 503
+            assert (await answer.json())["code"] == 14
 
 
 async def test_the_legacy_port_asks_for_an_upgrade() -> None:

@@ -269,6 +269,8 @@ class FakeOrchestrator:
         self.ice_servers: list[dict[str, Any]] = []
         self.voices = VOICES
         self.voices_missing = False
+        # What the recogniser understands; None while it is away.
+        self.heard: list[str] | None = ["de", "en"]
         # What the operator chose for pages whose person has not.
         self.chosen: dict[str, str] = {}
         self._sessions: asyncio.Queue[Session] = asyncio.Queue(maxsize=100)
@@ -284,6 +286,7 @@ class FakeOrchestrator:
                 web.delete("/v1/avatars/{id}", self._delete),
                 web.get("/v1/avatars/{id}:renderStill", self._still),
                 web.get("/v1/voices", self._voices),
+                web.get("/hearing", self._hearing),
                 web.get("/", self._index),
                 web.static("/", PAGE),
             ]
@@ -327,6 +330,11 @@ class FakeOrchestrator:
         if self.voices_missing:
             return web.json_response({"code": 14, "message": "tts is loading", "details": []}, status=503)
         return web.json_response({"voices": self.voices})
+
+    async def _hearing(self, _: web.Request) -> web.Response:
+        if self.heard is None:
+            return web.json_response({"code": 14, "message": "stt is loading"}, status=503)
+        return web.json_response({"language_codes": self.heard})
 
     async def _create(self, request: web.Request) -> web.Response:
         body = await request.json()

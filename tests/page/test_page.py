@@ -137,7 +137,7 @@ async def test_a_microphone_that_comes_later_begins_a_session_that_hears_it() ->
         await person.page.get_by_role("button", name="Use the microphone").click()
         second = await person.fake.session()
         await second.hears(lambda: second.loud_frames > 0)
-        await expect(person.page.locator("#log .note")).to_have_text("Starting again with your microphone.")
+        await expect(person.page.locator("#log .note")).to_have_text("Restarting with your microphone.")
 
 
 SLOW_PERMISSION = """() => {
@@ -222,10 +222,10 @@ async def test_a_missing_service_is_said_until_it_is_back() -> None:
         await session.event(service_changed={"service": "stt"})
         status = person.page.get_by_role("status")
         await expect(status).to_contain_text("The face stands still: render is away.")
-        await expect(status).to_contain_text("You can type meanwhile.")
+        await expect(status).to_contain_text("You can type instead.")
         await session.event(service_changed={"service": "stt", "available": True})
         await expect(status).to_contain_text("Speech recognition is back.")
-        await expect(status).not_to_contain_text("You can type meanwhile.")
+        await expect(status).not_to_contain_text("You can type instead.")
 
 
 async def test_the_servers_end_is_said_and_the_transcript_can_be_saved() -> None:
@@ -309,6 +309,56 @@ async def test_languages_are_named_apart_and_those_without_a_name_come_last() ->
     assert offered == ["Chinese (cmn)", "Chinese (zh)", "English", "German", "bpy"]
 
 
+async def test_languages_that_are_only_spoken_are_said_where_one_is_chosen() -> None:
+    fake = FakeOrchestrator()
+    fake.heard = ["en"]
+    async with person_at(fake) as person:
+        note = person.page.locator("#hearing")
+        await expect(note).to_have_text(
+            "Your speech is understood in English only. In other languages, type and listen."
+        )
+        await person.page.get_by_label("Language").select_option(label="German")
+        await expect(note).to_contain_text("Spoken German is not understood here, only English.")
+
+
+async def test_nothing_is_said_where_every_language_is_understood() -> None:
+    fake = FakeOrchestrator()
+    fake.voices = [{"name": "voices/x", "language_codes": ["de-AT", "en"]}]
+    async with person_at(fake) as person:
+        await expect(person.page.get_by_label("Language").locator("option")).to_have_count(2)
+        await expect(person.page.locator("#hearing")).to_be_hidden()
+
+
+async def test_an_assistant_that_is_not_there_is_named_and_the_conversation_goes_on() -> None:
+    fake = FakeOrchestrator()
+    fake.chosen = {"reply": "assistant"}
+    async with person_at(fake) as person:
+        page = person.page
+        session = await person.types()
+        assert session.query["reply"] == "assistant"
+        await session.event(turn_changed={"state": "TURN_STATE_THINKING"})
+        await expect(page.locator("#turn-words")).to_have_text("Thinking")
+        missing = page.locator('[data-key="assistant"]')
+        await expect(missing).to_contain_text("docs/connect-your-assistant.md")
+        await expect(missing).to_contain_text("?reply=demo")
+        await expect(page.locator("#turn-words")).to_have_text("Waiting for your words")
+        await session.says(ANSWER)
+        await expect(missing).to_have_count(0)
+        await session.ends(ANSWER)
+        await session.event(turn_changed={"state": "TURN_STATE_THINKING"})
+        await expect(missing).to_contain_text("has not answered this")
+
+
+async def test_an_answer_of_the_demo_may_take_its_time() -> None:
+    async with person_at(FakeOrchestrator(), url="http://localhost:{port}/?reply=demo") as person:
+        await person.page.clock.install()
+        session = await person.types()
+        await session.event(turn_changed={"state": "TURN_STATE_THINKING"})
+        await expect(person.page.locator("#turn-words")).to_have_text("Thinking")
+        await person.page.clock.fast_forward(60_000)
+        await expect(person.page.locator('[data-key="assistant"]')).to_have_count(0)
+
+
 async def test_a_long_caption_shows_whole_lines() -> None:
     async with person_at(FakeOrchestrator()) as person:
         session = await person.types()
@@ -342,10 +392,10 @@ async def test_the_drawer_shows_where_the_time_of_a_turn_went_and_what_the_wire_
     async with person_at(FakeOrchestrator()) as person:
         session = await person.types()
         page = person.page
-        toggle = page.get_by_role("button", name="How it is doing")
+        toggle = page.get_by_role("button", name="Details")
         await toggle.click()
         await expect(toggle).to_have_attribute("aria-expanded", "true")
-        await expect(page.locator("#turns")).to_contain_text("After your first turn")
+        await expect(page.locator("#turns")).to_contain_text("The timing of your turns")
         await page.get_by_role("button", name="Close").click()
         await page.get_by_label("Your message").fill("Hi")
         await page.get_by_label("Your message").press("Enter")
@@ -364,14 +414,14 @@ async def test_the_drawer_shows_where_the_time_of_a_turn_went_and_what_the_wire_
         await toggle.click()
         rows = page.locator(".stages tr")
         await expect(rows).to_have_count(6)
-        await expect(rows.nth(5)).to_contain_text("Heard here")
-        await expect(rows.nth(3)).to_contain_text("Sound sent")
+        await expect(rows.nth(5)).to_contain_text("Heard in this browser")
+        await expect(rows.nth(3)).to_contain_text("Audio sent")
         await expect(rows.nth(3)).to_contain_text("5 ms")
         await expect(page.locator(".total")).to_contain_text("until you heard it")
         tiles = page.locator(".tile")
-        await expect(tiles.filter(has_text="Frames a second").locator("dd")).to_have_text(re.compile(r"^[12]\d\.\d$"))
-        await expect(tiles.filter(has_text="Coded as").locator("dd")).to_have_text(re.compile("VP8 512.512, opus"))
-        await expect(tiles.filter(has_text="Sound and picture").locator("dd")).to_have_text(re.compile(r"\d ms"))
+        await expect(tiles.filter(has_text="Frames per second").locator("dd")).to_have_text(re.compile(r"^[12]\d\.\d$"))
+        await expect(tiles.filter(has_text="Codecs").locator("dd")).to_have_text(re.compile("VP8 512.512, opus"))
+        await expect(tiles.filter(has_text="Audio and video sync").locator("dd")).to_have_text(re.compile(r"\d ms"))
         await page.get_by_role("button", name="Happy").click()
         assert await session.received("expression") == {"kind": "happy", "intensity": 0.7}
         await session.ends(ANSWER)
