@@ -35,6 +35,8 @@ PAGE = (
     "<button>Open</button></form>"
     '<p>Did you come by a link with the token in it? Then <a href="/">go on to the page</a>.</p></html>'
 )
+# Of the refusal, for programs and for people.
+HEADERS = {"www-authenticate": 'Bearer realm="avatar"', "cache-control": "no-store"}
 PAGE_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'",
     "referrer-policy": "no-referrer",

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from clusters import HTTP_OPTIONS
+from clusters import HTTP_FILTERS, HTTP_OPTIONS
 from listeners import NETWORK
-from routes import HTTP_FILTERS
 from topology import Edge
 
 Json = dict[str, Any]

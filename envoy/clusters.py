@@ -7,6 +7,7 @@ from typing import Any
 from topology import MIB, Address, Addresses, Upstreams
 
 Json = dict[str, Any]
+HTTP_FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 # What may lie between a service and a slow reader: a cancelled stream has run ahead by no more than this.
 STREAM_WINDOW_BYTES = 64 * 1024

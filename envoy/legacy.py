@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import routes
-from topology import MIB, Edge, Legacy
+from clusters import HTTP_FILTERS
+from topology import SMALL_BODY_BYTES, Edge, Legacy
 
 Json = dict[str, Any]
-# A recording at its limit of 64 MiB, and the form around it.
-MAX_BODY_BYTES = 65 * MIB
 # What these routes say otherwise than the others do.
 SENTENCES = {
     404: "Not Found",
     405: "Method Not Allowed",
-    413: f"the body is too large; at most {MAX_BODY_BYTES // MIB} MiB are read",
 }
 LUA = "envoy.filters.http.lua"
 
@@ -25,7 +23,7 @@ def status_filter() -> Json:
     source = {"inline_string": (Path(__file__).parent / "legacy_status.lua").read_text()}
     return {
         "name": LUA,
-        "typed_config": {"@type": f"{routes.HTTP_FILTERS}.lua.v3.Lua", "default_source_code": source},
+        "typed_config": {"@type": f"{HTTP_FILTERS}.lua.v3.Lua", "default_source_code": source},
     }
 
 
@@ -46,8 +44,9 @@ def paths(edge: Edge, legacy: Legacy, cluster: str) -> list[Json]:
     for path, method in legacy.paths.items():
         allow = {"header": {"key": "allow", "value": method}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
         by_method = {"headers": [{"name": ":method", "string_match": {"exact": method}}]}
+        most_bytes = legacy.service.uploads.get(path, SMALL_BODY_BYTES)
         table += [
-            routes.rest({"path": path} | by_method, cluster, options, MAX_BODY_BYTES),
+            *routes.rest({"path": path} | by_method, cluster, options, most_bytes, is_json=False),
             routes.refusal({"path": path}, 405) | {"response_headers_to_add": [allow]},
         ]
     return table

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import routes
+from clusters import HTTP_FILTERS
 from topology import Edge
 
 Json = dict[str, Any]
@@ -22,7 +22,7 @@ def _filter(name: str, per_s: int, *, of_connection: bool) -> Json:
     return {
         "name": f"avatar.calls_of_{name}",
         "typed_config": {
-            "@type": f"{routes.HTTP_FILTERS}.local_ratelimit.v3.LocalRateLimit",
+            "@type": f"{HTTP_FILTERS}.local_ratelimit.v3.LocalRateLimit",
             "stat_prefix": f"calls_of_{name}",
             "token_bucket": {
                 "max_tokens": _BURST_S * per_s,

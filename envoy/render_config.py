@@ -18,6 +18,8 @@ from listeners import listeners
 from topology import MIB, Address, Addresses, Edge, Ports, Upstreams, own_names, tls_folder
 
 ROOT = Path(__file__).resolve().parent.parent
+# All ports together hold 2.4 GiB when each has all the large bodies that it lets in.
+MAX_HEAP_BYTES = 3072 * MIB
 _MONITORS = "type.googleapis.com/envoy.extensions.resource_monitors"
 
 
@@ -39,15 +41,19 @@ def bootstrap(edge: Edge) -> dict[str, Any]:
                     "name": "envoy.resource_monitors.fixed_heap",
                     "typed_config": {
                         "@type": f"{_MONITORS}.fixed_heap.v3.FixedHeapConfig",
-                        "max_heap_size_bytes": 2048 * MIB,
+                        "max_heap_size_bytes": MAX_HEAP_BYTES,
                     },
                 },
             ],
             "actions": [
                 {
+                    "name": "envoy.overload_actions.shrink_heap",
+                    "triggers": [{"name": "envoy.resource_monitors.fixed_heap", "threshold": {"value": 0.7}}],
+                },
+                {
                     "name": "envoy.overload_actions.stop_accepting_requests",
                     "triggers": [{"name": "envoy.resource_monitors.fixed_heap", "threshold": {"value": 0.95}}],
-                }
+                },
             ],
         },
         "static_resources": {
@@ -75,6 +81,12 @@ def _rate(text: str) -> int:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no rate; give a whole number of calls per second, 0 for no limit"
         )
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is too few; give a whole number from 1")
     return int(text)
 
 
@@ -125,6 +137,12 @@ def _options() -> argparse.ArgumentParser:
         default = Edge.__dataclass_fields__[f"{place}_calls_per_s"].default
         words = f"calls per second over one {place}; 0 sets no limit"
         parser.add_argument(f"--{place}-calls-per-s", type=_rate, default=default, help=words)
+    default = Edge.__dataclass_fields__["large_bodies"].default
+    words = "bodies over 1 MiB that may be on their way through one port at once"
+    parser.add_argument("--large-bodies", type=_count, default=default, help=words)
+    default = Edge.__dataclass_fields__["request_s"].default
+    words = "seconds in which a request must have come whole, or be answered"
+    parser.add_argument("--request-s", type=_count, default=default, help=words)
     for port in dataclasses.fields(Ports):
         parser.add_argument(f"--{port.name.replace('_', '-')}-port", type=_port, default=port.default)
     for upstream in dataclasses.fields(Upstreams):
@@ -151,6 +169,8 @@ def main() -> None:
         token=None if given["token_file"] is None else _token(given["token_file"]),
         connection_calls_per_s=given["connection_calls_per_s"],
         port_calls_per_s=given["port_calls_per_s"],
+        large_bodies=given["large_bodies"],
+        request_s=given["request_s"],
         ports=Ports(**{field.name: given[f"{field.name}_port"] for field in dataclasses.fields(Ports)}),
         upstreams=Upstreams(**{field.name: given[f"{field.name}_upstream"] for field in dataclasses.fields(Upstreams)}),
     )

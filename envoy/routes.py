@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from clusters import STICKY
-from topology import DOCUMENTS, MAX_BODY_BYTES, Edge, Method, Service
+import bodies
+from clusters import HTTP_FILTERS, STICKY
+from topology import DOCUMENTS, MAX_BODY_BYTES, SMALL_BODY_BYTES, Edge, Method, Service
 
 Json = dict[str, Any]
-BUFFER = "envoy.filters.http.buffer"
 CORS = "envoy.filters.http.cors"
 TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
-HTTP_FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
 LISTENER_HEADER = "x-avatar-listener"
 _OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
 # For routes whose answer is not made of gRPC messages.
@@ -76,12 +75,21 @@ def _call(service: Service, method: Method, cluster: str) -> Json:
         route["hash_policy"] = [{"header": {"header_name": "x-session-id"}}]
     if method.retry:
         route["retry_policy"] = _retries()
-    return {"match": {"path": f"/{service.name}/{method.name}"}, "route": route}
+    return {
+        "match": {"path": f"/{service.name}/{method.name}"},
+        "route": route,
+        # What is kept to be sent again: a larger body is sent once.
+        "request_body_buffer_limit": SMALL_BODY_BYTES,
+    }
 
 
 def calls(service: Service, cluster: str) -> list[Json]:
     """One route per gRPC method; native, gRPC-Web and JSON calls all end here."""
-    return [_call(service, method, cluster) for method in service.methods]
+    table: list[Json] = []
+    for method in service.methods:
+        route = _call(service, method, cluster)
+        table += bodies.message(route) if method.upload else [route]
+    return table
 
 
 def other_grpc(cluster: str) -> Json:
@@ -92,20 +100,27 @@ def other_grpc(cluster: str) -> Json:
     }
 
 
-def rest(match: Json, cluster: str, options: Json | None = None, max_body_bytes: int = MAX_BODY_BYTES) -> Json:
+def rest(
+    match: Json, cluster: str, options: Json | None = None, most_bytes: int = SMALL_BODY_BYTES, *, is_json: bool = True
+) -> list[Json]:
     """JSON and other bodies, taken in whole before the service sees any of them.
 
-    Args: options: the transcoder's, where the listener's own do not fit.
+    Args: options: the transcoder's, where the listener's own do not fit; most_bytes: of a body.
     """
-    body = {
-        "@type": f"{HTTP_FILTERS}.buffer.v3.BufferPerRoute",
-        "buffer": {"max_request_bytes": max_body_bytes},
-    }
-    return {
-        "match": match,
-        "route": {"cluster": cluster},
-        "typed_per_filter_config": {BUFFER: body} | ({TRANSCODER: options} if options else {}),
-    }
+    route = {"match": match, "route": {"cluster": cluster}}
+    if options:
+        route["typed_per_filter_config"] = {TRANSCODER: options}
+    return bodies.whole(route, most_bytes, NO_TRANSCODING, is_json=is_json)
+
+
+def uploads(service: Service, cluster: str, options: Json | None = None) -> list[Json]:
+    """The paths of a service to which files are posted as JSON."""
+    by_post = {"headers": [{"name": ":method", "string_match": {"exact": "POST"}}]}
+    return [
+        route
+        for path, most_bytes in service.uploads.items()
+        for route in rest({"path": path} | by_post, cluster, options, most_bytes)
+    ]
 
 
 def web(prefix: str, cluster: str) -> Json:
@@ -141,13 +156,25 @@ def scrape(cluster: str) -> Json:
 
 def document(listener: str) -> Json:
     """What a port serves over HTTP, as OpenAPI."""
-    by_get = {"headers": [{"name": ":method", "string_match": {"exact": "GET"}}]}
+    # Envoy leaves out the body for HEAD.
+    by_get = {"headers": [{"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}]}
     as_json = {"header": {"key": "content-type", "value": "application/json"}}
     return {
         "match": {"path": "/openapi.json"} | by_get,
         "direct_response": {"status": 200, "body": {"filename": str(DOCUMENTS / f"{listener}.json")}},
         "response_headers_to_add": [as_json | {"append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
     } | NO_TRANSCODING
+
+
+def no_such_deadline() -> Json:
+    """A deadline that is none, as gRPC writes them: a service would break the connection."""
+    is_deadline = {"safe_regex": {"regex": "[0-9]{1,8}[HMSmun]"}}
+    wrong = [
+        {"name": "grpc-timeout", "present_match": True},
+        {"name": "grpc-timeout", "string_match": is_deadline, "invert_match": True},
+    ]
+    sentence = "grpc-timeout is a number of 1 to 8 digits and its unit, H, M, S, m, u or n, such as 500m"
+    return refusal({"prefix": "/", "headers": wrong}, 400, sentence)
 
 
 def refusal(match: Json, status: int, sentence: str = "") -> Json:

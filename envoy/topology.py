@@ -12,8 +12,15 @@ from pathlib import Path
 import platformdirs
 
 MIB = 1024 * 1024
-# The largest file is 64 MiB: a third more in base64, and a little for the JSON around it.
+# JSON without a file in it: the longest text, 20,000 characters, takes 240,000 bytes at most.
+SMALL_BODY_BYTES = 1 * MIB
+# What may be on its way in one message, in JSON: a file of 64 MiB, a third more in base64, and the JSON around it.
 MAX_BODY_BYTES = 88 * MIB
+# A portrait of 20 MiB, in JSON and in a form.
+PORTRAIT_BODY_BYTES = 28 * MIB
+PORTRAIT_FORM_BYTES = 21 * MIB
+# A recording of 64 MiB in a form.
+RECORDING_FORM_BYTES = 65 * MIB
 # An OpenAPI document for each listener, as tools/gen_api_docs.py makes them.
 DOCUMENTS = Path(__file__).resolve().parent / "openapi"
 MAX_DOCUMENT_BYTES = 256 * 1024
@@ -30,6 +37,7 @@ class Method:
         idle_s: without a byte in either direction; 0 means none.
         retry: tried again on another replica when one dies or refuses; only for what may be done twice.
         sticky: calls with the same x-session-id go to the same replica.
+        upload: its message may hold a file.
     """
 
     name: str
@@ -37,10 +45,11 @@ class Method:
     idle_s: int = STREAM_IDLE_S
     retry: bool = False
     sticky: bool = False
+    upload: bool = False
 
 
-def _read(name: str, timeout_s: int = 30) -> Method:
-    return Method(name, timeout_s, idle_s=max(STREAM_IDLE_S, timeout_s), retry=True)
+def _read(name: str, timeout_s: int = 30, *, upload: bool = False) -> Method:
+    return Method(name, timeout_s, idle_s=max(STREAM_IDLE_S, timeout_s), retry=True, upload=upload)
 
 
 def _stream(name: str, idle_s: int = STREAM_IDLE_S) -> Method:
@@ -49,11 +58,18 @@ def _stream(name: str, idle_s: int = STREAM_IDLE_S) -> Method:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One gRPC service. Args: name: full protobuf name; rest_prefixes: where its JSON lives, `/health` apart."""
+    """One gRPC service.
+
+    Args:
+        name: full protobuf name.
+        rest_prefixes: where its JSON lives, `/health` apart.
+        uploads: paths to which files are posted as JSON, and how many bytes of it are read; others read a small body.
+    """
 
     name: str
     rest_prefixes: tuple[str, ...]
     methods: tuple[Method, ...]
+    uploads: Mapping[str, int] = field(default_factory=dict)
 
 
 _LONG_S = 3600  # A recording or text at its limit, on a machine without a GPU.
@@ -67,7 +83,13 @@ RENDER = Service(
 AVATARS = Service(
     "avatar.render.v1.AvatarService",
     ("/v1/avatars",),
-    (_read("GetAvatar"), _read("ListAvatars"), Method("CreateAvatar", timeout_s=60), Method("DeleteAvatar")),
+    (
+        _read("GetAvatar"),
+        _read("ListAvatars"),
+        Method("CreateAvatar", timeout_s=60, upload=True),
+        Method("DeleteAvatar"),
+    ),
+    {"/v1/avatars": PORTRAIT_BODY_BYTES},
 )
 TTS = Service(
     "avatar.tts.v1.TextToSpeechService",
@@ -83,7 +105,8 @@ TTS = Service(
 STT = Service(
     "avatar.stt.v1.SpeechToTextService",
     ("/v1/speech:recognize",),
-    (_HEALTH, _read("Recognize", timeout_s=_LONG_S), _stream("StreamingRecognize")),
+    (_HEALTH, _read("Recognize", timeout_s=_LONG_S, upload=True), _stream("StreamingRecognize")),
+    {"/v1/speech:recognize": MAX_BODY_BYTES},
 )
 CONVERSATIONS = Service(
     "avatar.conversation.v1.ConversationService",
@@ -103,7 +126,10 @@ SERVICES = (RENDER, AVATARS, TTS, STT, CONVERSATIONS)
 
 @dataclass(frozen=True, slots=True)
 class Legacy:
-    """The older stack's routes of one port. Args: service: what answers them; paths: each with its HTTP method."""
+    """The older stack's routes of one port. Args: service: what answers them; paths: each with its HTTP method.
+
+    Its uploads are forms.
+    """
 
     service: Service
     paths: Mapping[str, str]
@@ -114,7 +140,13 @@ _LEGACY_RENDER = Legacy(
     Service(
         "avatar.render.v1.LegacyRenderService",
         (),
-        (_SERVICE_HEALTH, _read("GetExpressions"), _read("RenderPortrait", timeout_s=60), _read("RenderVideo")),
+        (
+            _SERVICE_HEALTH,
+            _read("GetExpressions"),
+            _read("RenderPortrait", timeout_s=60, upload=True),
+            _read("RenderVideo", upload=True),
+        ),
+        {"/api/render": PORTRAIT_FORM_BYTES, "/render": RECORDING_FORM_BYTES},
     ),
     {"/health": "GET", "/expressions": "GET", "/api/render": "POST", "/render": "POST"},
 )
@@ -127,8 +159,9 @@ _LEGACY_TTS = Legacy(
             _read("GetLanguages"),
             _read("GetSpeakers"),
             _read("SynthesizeFile", timeout_s=_LONG_S),
-            _read("CloneVoice", timeout_s=_LONG_S),
+            _read("CloneVoice", timeout_s=_LONG_S, upload=True),
         ),
+        {"/synthesize-with-voice-clone": RECORDING_FORM_BYTES},
     ),
     {
         "/health": "GET",
@@ -142,7 +175,8 @@ _LEGACY_STT = Legacy(
     Service(
         "avatar.stt.v1.LegacySpeechToTextService",
         (),
-        (_SERVICE_HEALTH, _read("GetLanguages"), _read("Transcribe", timeout_s=_LONG_S)),
+        (_SERVICE_HEALTH, _read("GetLanguages"), _read("Transcribe", timeout_s=_LONG_S, upload=True)),
+        {"/transcribe": RECORDING_FORM_BYTES},
     ),
     {"/health": "GET", "/languages": "GET", "/transcribe": "POST"},
 )
@@ -228,6 +262,8 @@ class Edge:
         token: what every caller must know; None asks for none.
         connection_calls_per_s, port_calls_per_s: how many calls may come over one connection, and over one port from
             all; 0 sets no limit.
+        large_bodies: how many bodies over SMALL_BODY_BYTES may be on their way through one port at once.
+        request_s: in which a request must have come whole, or be answered.
     """
 
     certificate: Path
@@ -240,6 +276,8 @@ class Edge:
     token: str | None = None
     connection_calls_per_s: int = 100
     port_calls_per_s: int = 1000
+    large_bodies: int = 4
+    request_s: int = 180
     ports: Ports = Ports()
     upstreams: Upstreams = Upstreams()
 

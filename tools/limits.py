@@ -66,9 +66,9 @@ def _default(settings: type[BaseSettings], field: str) -> Any:
     return settings.model_fields[field].default
 
 
-def _body_mib(script: str) -> int:
-    """What the edge reads of a body; its scripts are no package."""
-    found = re.search(r"^MAX_BODY_BYTES = (\d+) \* MIB$", (ROOT / "envoy" / f"{script}.py").read_text(), re.MULTILINE)
+def _edge_mib(name: str, script: str = "topology") -> int:
+    """A constant of the edge, whose scripts are no package."""
+    found = re.search(rf"^{name} = (\d+) \* MIB$", (ROOT / "envoy" / f"{script}.py").read_text(), re.MULTILINE)
     assert found is not None
     return int(found[1])
 
@@ -81,9 +81,32 @@ def limits() -> tuple[Limit, ...]:
     """Every limit, by what it bounds."""
     invalid, full, order = "INVALID_ARGUMENT", "RESOURCE_EXHAUSTED, RetryInfo", "FAILED_PRECONDITION"
     return (
-        Limit("body of an HTTP request", f"{_body_mib('topology')} MiB", "HTTP 413, INVALID_ARGUMENT"),
-        Limit("body of the older stack's routes", f"{_body_mib('legacy')} MiB", "HTTP 413"),
-        Limit("JSON among those", f"{MAX_JSON_BYTES // _MIB} MiB", "HTTP 413"),
+        Limit("JSON without a file", f"{_edge_mib('SMALL_BODY_BYTES')} MiB", "HTTP 413, INVALID_ARGUMENT"),
+        Limit("JSON with a portrait", f"{_edge_mib('PORTRAIT_BODY_BYTES')} MiB", "HTTP 413, INVALID_ARGUMENT"),
+        Limit("JSON with a recording", f"{_edge_mib('MAX_BODY_BYTES')} MiB", "HTTP 413, INVALID_ARGUMENT"),
+        Limit("form with a portrait", f"{_edge_mib('PORTRAIT_FORM_BYTES')} MiB", "HTTP 413"),
+        Limit("form with a recording", f"{_edge_mib('RECORDING_FORM_BYTES')} MiB", "HTTP 413"),
+        Limit("JSON of the older stack's routes", f"{MAX_JSON_BYTES // _MIB} MiB", "HTTP 413"),
+        Limit(
+            "time in which a request must have come whole, or a stream be answered",
+            f"{_default(NetworkSettings, 'request_s')} s",
+            "HTTP 408, DEADLINE_EXCEEDED",
+            _setting("network", "request_s"),
+        ),
+        Limit(
+            "bodies over 1 MiB on their way through one public port",
+            f"{_default(NetworkSettings, 'large_bodies')}, of them "
+            f"{max(1, _default(NetworkSettings, 'large_bodies') // 4)} in JSON over "
+            f"{_edge_mib('LARGE_JSON_BYTES', 'bodies')} MiB",
+            "RESOURCE_EXHAUSTED, Retry-After",
+            _setting("network", "large_bodies"),
+        ),
+        Limit(
+            "gRPC calls that may hold a file, over one public port",
+            f"{4 * _default(NetworkSettings, 'large_bodies')} at once",
+            "RESOURCE_EXHAUSTED, Retry-After",
+            _setting("network", "large_bodies"),
+        ),
         Limit(
             "calls over one connection",
             f"{_default(NetworkSettings, 'connection_calls_per_s')} per second, twice as many at once",

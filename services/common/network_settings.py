@@ -69,6 +69,20 @@ class NetworkSettings(Settings):
     port_calls_per_s: int = Field(
         default=1000, ge=0, le=100_000, description="Calls per second over one public port from all; 0 sets no limit."
     )
+    large_bodies: int = Field(
+        default=4,
+        ge=1,
+        le=1000,
+        description="Bodies over 1 MiB that may be on their way through one public port at once; of JSON over 16 MiB a "
+        "quarter as many, or one, and of gRPC calls that may hold a file four times as many. More are refused (429, "
+        "RESOURCE_EXHAUSTED). Envoy holds 70 MiB for each at most, and 400 MiB for such JSON.",
+    )
+    request_s: int = Field(
+        default=180,
+        ge=1,
+        le=3600,
+        description="Seconds in which a request must have come whole, or a stream be answered: 88 MiB take 4 Mbit/s.",
+    )
     drain_s: float = Field(
         default=5.0, ge=0, le=3600, description="Seconds that running calls have to end when Envoy stops."
     )

@@ -54,7 +54,8 @@ LISTENER_OF = {"render": "render", "tts": "tts", "stt": "stt", "conversation": "
 def test_every_method_has_a_route_that_fits_its_kind(config: dict[str, Any], method: MethodDescriptor) -> None:
     path = f"/{method.containing_service.full_name}/{method.name}"
     for listener in (LISTENER_OF[method.full_name.split(".")[1]], "page"):
-        (route,) = [one["route"] for one in routes_of(config, listener) if one["match"].get("path") == path]
+        route, *others = [one["route"] for one in routes_of(config, listener) if one["match"].get("path") == path]
+        assert all(other == route for other in others)
         streams = method.client_streaming or method.server_streaming
         assert (route["timeout"] == "0s") == streams
         assert ("hash_policy" in route) == streams

@@ -148,17 +148,6 @@ async def test_an_address_that_is_no_text_is_refused_in_the_older_shape(older: O
         assert await response.json() == {"detail": "the address holds what is not text in UTF-8"}
 
 
-@pytest.mark.parametrize("chunked", [False, True])
-async def test_a_body_over_the_limit_is_413_in_the_older_shape(older: Older, chunked: bool) -> None:
-    async def pieces() -> AsyncIterator[bytes]:
-        for _ in range(66):
-            yield bytes(MIB)
-
-    body = pieces() if chunked else io.BytesIO(bytes(66 * MIB))
-    status, error = await older.ask("POST", "/transcribe", "stt", data=body)
-    assert (status, error) == (413, {"detail": "the body is too large; at most 65 MiB are read"})
-
-
 @pytest.mark.slow
 async def test_a_body_at_the_limit_passes(older: Older) -> None:
     status, told = await older.ask("POST", "/transcribe", "stt", data=io.BytesIO(bytes(65 * MIB - 1)))

@@ -106,7 +106,7 @@ def upload(port: int) -> socket.socket:
 async def test_many_callers_who_vanish_after_large_bodies_leave_nothing_running() -> None:
     async with (
         serving_legacy(Pondering()) as server,
-        running_envoy({"tts": [server.port]}) as edge,
+        running_envoy({"tts": [server.port]}, arguments=("--large-bodies", "8")) as edge,
         asyncio.timeout(40),
     ):
         for _ in range(3):

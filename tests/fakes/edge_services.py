@@ -13,6 +13,8 @@ from aiohttp import web
 from avatar.conversation.v1 import conversation_pb2 as conversation
 from avatar.conversation.v1 import conversation_pb2_grpc
 from avatar.media.v1 import media_pb2 as media
+from avatar.stt.v1 import stt_pb2 as stt
+from avatar.stt.v1 import stt_pb2_grpc
 from avatar.tts.v1 import tts_pb2 as tts
 from avatar.tts.v1 import tts_pb2_grpc
 
@@ -22,8 +24,10 @@ from services.common.settings import DrainSettings, ServerSettings
 
 TTS = "avatar.tts.v1.TextToSpeechService"
 CONVERSATIONS = "avatar.conversation.v1.ConversationService"
+STT = "avatar.stt.v1.SpeechToTextService"
 FLOOD = "more than anyone can hear"
 FLOOD_CHUNK_BYTES = 32 * 1024
+LONG_BYTES = 63 * 1024 * 1024
 NO_DRAIN = DrainSettings(announce_s=0.0, grace_s=0.0)
 
 
@@ -59,6 +63,8 @@ class FakeSpeech(tts_pb2_grpc.TextToSpeechServiceServicer):
             raise NotFoundError("there is no voice none; there is a")
         if request.config.voice == "voices/busy":
             raise OverloadedError("all 8 streams are taken", limit="max_streams=8", retry_after_s=1.5)
+        if request.config.voice == "voices/long":
+            return tts.SynthesizeResponse(audio=bytes(LONG_BYTES))
         return tts.SynthesizeResponse(audio=request.text.encode())
 
     async def SynthesizeStream(self, request: Any, context: Any) -> AsyncIterator[tts.SynthesizeStreamResponse]:
@@ -93,6 +99,40 @@ class FakeSpeech(tts_pb2_grpc.TextToSpeechServiceServicer):
                     await context.write(chunk)
                 sent += FLOOD_CHUNK_BYTES
         self.ran_ahead.set_result(sent)
+
+
+class FakeEars(stt_pb2_grpc.SpeechToTextServiceServicer):
+    """Hears how many bytes there are, once the test lets it."""
+
+    def __init__(self) -> None:
+        self.listening = 0
+        self._changed = asyncio.Condition()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def GetHealth(self, request: Any, context: Any) -> stt.GetHealthResponse:
+        return stt.GetHealthResponse(status="healthy")
+
+    async def Recognize(self, request: stt.RecognizeRequest, context: Any) -> stt.RecognizeResponse:
+        async with self._changed:
+            self.listening += 1
+            self._changed.notify_all()
+        try:
+            await self.may_answer.wait()
+        finally:
+            self.listening -= 1
+        return stt.RecognizeResponse(transcript=str(len(request.audio)))
+
+    async def until_listening_to(self, count: int) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.listening >= count)
+
+    async def StreamingRecognize(  # type: ignore[override]
+        self, requests: AsyncIterator[stt.StreamingRecognizeRequest], context: Any
+    ) -> None:
+        async for request in requests:
+            result = stt.RecognitionResult(transcript=str(len(request.audio)))
+            await context.write(stt.StreamingRecognizeResponse(result=result))
 
 
 class FakeConversations(conversation_pb2_grpc.ConversationServiceServicer):
@@ -132,6 +172,19 @@ async def serving_speech(speech: FakeSpeech, port: int = 0, *, ready: bool = Tru
     await server.start()
     if ready:
         await server.ready()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+@contextlib.asynccontextmanager
+async def serving_ears(ears: FakeEars) -> AsyncIterator[Server]:
+    """The fake recogniser on loopback."""
+    server = Server(ServerSettings(drain=NO_DRAIN), [STT])
+    stt_pb2_grpc.add_SpeechToTextServiceServicer_to_server(ears, server.grpc)
+    await server.start()
+    await server.ready()
     try:
         yield server
     finally:

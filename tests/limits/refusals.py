@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import functools
 import io
+import itertools
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +22,7 @@ from avatar.stt.v1 import stt_pb2, stt_pb2_grpc
 from avatar.tts.v1 import tts_pb2, tts_pb2_grpc
 from numpy.typing import NDArray
 
+from services.common.network_settings import NetworkSettings
 from services.render.image_file import decode
 from tests.limits import files
 from tests.limits.world import IDLE_S, MAX_STREAMS, Door, refused
@@ -127,10 +131,38 @@ def drawn() -> NDArray[np.uint8]:
 
 
 @refusal("text")
+async def a_body_of_64_mib_where_text_is_read(door: Door) -> None:
+    for listener, path in (("tts", "/v1/speech:synthesize"), ("tts", "/synthesize"), ("page", "/v1/voices")):
+        status, body = await door.post(listener, path, data=io.BytesIO(bytes(64 * MIB)))
+        assert (status, body.get("message") or body["detail"]) == (413, "the body is too large; at most 1 MiB are read")
+
+
+@refusal("sound")
 async def a_body_over_88_mib(door: Door) -> None:
-    status, body = await door.post("tts", "/v1/speech:synthesize", data=io.BytesIO(bytes(89 * MIB)))
+    status, body = await door.post("stt", "/v1/speech:recognize", data=io.BytesIO(bytes(89 * MIB)))
     assert (status, body["code"]) == (413, 3)
     assert "at most 88 MiB" in body["message"]
+
+
+@refusal("sound")
+async def more_large_bodies_than_pass(door: Door) -> None:
+    count = 31
+    async with contextlib.AsyncExitStack() as held:
+        answers = []
+        for _ in range(count):
+            reader, writer = await asyncio.open_connection("127.0.0.1", door.ports.stt)
+            held.callback(writer.close)
+            head = f"POST /transcribe HTTP/1.1\r\nHost: localhost\r\nContent-Length: {64 * MIB}\r\n\r\n"
+            writer.write(head.encode() + bytes(MIB))
+            answers.append(asyncio.create_task(reader.read(4096)))
+            held.callback(answers[-1].cancel)
+        passing = NetworkSettings.model_fields["large_bodies"].default
+        for answer in itertools.islice(asyncio.as_completed(answers), count - passing):
+            head, _, body = (await answer).decode().partition("\r\n\r\n")
+            assert " 429 " in head, head
+            assert "retry-after: 5" in head
+            assert json.loads(body) == {"detail": "too many large bodies are on their way; try again in 5 s"}
+        assert set((await door.health()).values()) == {200}
 
 
 @refusal("text")

@@ -92,6 +92,7 @@ def envoy_files(settings: StackSettings, *, log_calls_to_file: bool = True) -> l
     config += [part for origin in settings.network.origins for part in ("--origin", origin)]
     for place in ("connection", "port"):
         config += [f"--{place}-calls-per-s", str(getattr(settings.network, f"{place}_calls_per_s"))]
+    config += ["--large-bodies", str(settings.network.large_bodies), "--request-s", str(settings.network.request_s)]
     if settings.network.lan:
         lan.ensure_token(settings)
         config += ["--token-file", str(lan.token_file(settings))]
