@@ -5,11 +5,11 @@ PYTHON ?= python3.11
 VENV := .venv
 
 setup:
-	PYTHON=$(PYTHON) tools/setup.sh
+	@PYTHON=$(PYTHON) tools/setup.sh
 
 # Installs what is missing, starts every process and prints the address.
 run: setup
-	$(VENV)/bin/avatar up
+	@$(VENV)/bin/avatar up
 
 # Installs the test tools too (Chromium, Node packages), then checks and tests everything.
 test: setup

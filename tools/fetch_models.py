@@ -80,8 +80,13 @@ def main() -> None:
     given = parser.parse_args()
     files = [file for file in MODEL_FILES if given.process in (None, file.process)]
     models = given.into or ServerSettings().data_dir / "models"
-    for name in fetch(models, files) if given.source is None else copy(models, given.source, files):
-        print(f"model file {name} is in place")
+    missing = sum(not is_in_place(file, models) for file in files)
+    if missing:
+        print(f"Putting {missing} model files into {models}.", flush=True)
+    if given.source is None:
+        fetch(models, files)
+    else:
+        copy(models, given.source, files)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ from tools.cli.settings import print_all, read_all
 from tools.cli.supervisor import StackError
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
-_VOICE = "such as voices/paul; a wrong one is answered with those that there are"
-_LANGUAGE = "of what is said, such as en or de"
+_VOICE = "the voice, such as voices/paul; a wrong one is answered with those that there are"
+_LANGUAGE = "the language, such as en or de"
 # As a shell tells of a program that wrote to a reader who has gone: 128 and the number of SIGPIPE.
 _READER_GONE = 141
 
@@ -72,11 +72,16 @@ def _status(given: argparse.Namespace) -> None:
         states, engines = found["processes"], found["engines"]
         assert isinstance(states, dict)
         assert isinstance(engines, dict)
-        for name, state in states.items():
-            print(f"{name:14}{state:14}{engines.get(name, '')}".rstrip())
-        print(f"address       {found['address']}" if found["running"] else "no avatar runs; start one with `avatar up`")
+        if found["running"]:
+            for name, state in states.items():
+                print(f"{name:14}{state:14}{engines.get(name, '')}".rstrip())
+            print(f"address       {found['address']}\nlogs          {found['logs']}")
+        else:
+            print("no avatar runs; start one with `avatar up`")
+            if "serving" in states.values():
+                print("(something serves at its ports: an avatar with another data directory?)")
         if found["asks_for_token"]:
-            print("token         asked for on every port; `avatar token` prints it")
+            print("token         required on every port; `avatar token` prints it")
     if not found["ready"]:
         sys.exit(1)
 
@@ -194,45 +199,53 @@ def _bench(given: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="avatar", description="A real-time talking avatar on your own machine.")
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="settings; instead of AVATAR_CONFIG or the usual place"
+        "--config", type=Path, metavar="FILE", help="settings file, instead of AVATAR_CONFIG or the usual place"
     )
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    up = commands.add_parser("up", help="start everything and print the address")
-    up.add_argument("--detach", action="store_true", help="return when it serves; `avatar down` ends it")
-    up.add_argument("--lan", action="store_true", help="for other devices on the network too, who then need a token")
+    up = commands.add_parser("up", help="start everything and print the address of the page")
+    up.add_argument("--detach", action="store_true", help="run in the background; `avatar down` ends it")
+    up.add_argument("--lan", action="store_true", help="let other devices on the network in, with a token")
     up.add_argument(
         "--reply",
         choices=("demo", "echo", "assistant"),
         help="who answers: a short script (demo, the default), an echo, or a program of yours",
     )
-    up.add_argument("--avatar", help='which face, such as "avatars/default"')
-    up.add_argument("--voice", help='which voice, such as "voices/paul"')
-    up.add_argument("--language", help='what is spoken, such as "en" or "de"')
+    up.add_argument(
+        "--avatar", metavar="NAME", help="the face, such as avatars/default; `avatar portrait list` names all"
+    )
+    up.add_argument(
+        "--voice",
+        metavar="NAME",
+        help="the voice, such as voices/paul; a wrong one is answered with those that there are",
+    )
+    up.add_argument("--language", metavar="TAG", help="the language of the voice, such as en or de")
     up.set_defaults(run=_up)
-    commands.add_parser("down", help="end everything").set_defaults(run=lambda _: stack.down())
-    status = commands.add_parser("status", help="what runs and whether it serves; exits with 1 if not all does")
+    commands.add_parser("down", help="end everything that `up` started").set_defaults(run=lambda _: stack.down())
+    status = commands.add_parser("status", help="show what is running; exits with 1 if anything is not")
     status.add_argument("--json", action="store_true", help="for programs")
     status.set_defaults(run=_status)
 
-    checkup = commands.add_parser("doctor", help="say what is wrong here, and what helps; exits with 1 on a problem")
+    checkup = commands.add_parser(
+        "doctor", help="check this machine for problems and say what helps; exits with 1 if there are any"
+    )
     checkup.add_argument("--json", action="store_true", help="for programs")
     checkup.set_defaults(run=_doctor)
 
-    token = commands.add_parser("token", help="how other devices come in, after `up --lan`")
-    token.add_argument("--new", action="store_true", help="replace the token: who has the old one is shut out")
+    token = commands.add_parser("token", help="show the address and token for other devices, after `up --lan`")
+    token.add_argument("--new", action="store_true", help="replace the token, which locks out whoever has the old one")
     token.add_argument("--plain", action="store_true", help="the token alone, for programs")
     token.set_defaults(run=_token)
-    commands.add_parser("settings", help="every setting, its value, and what decides it").set_defaults(
+    commands.add_parser("settings", help="list every setting, its value and where that comes from").set_defaults(
         run=lambda _: print_all()
     )
 
-    say = commands.add_parser("say", help="say a text in the running conversation, or write it to a WAV file")
+    say = commands.add_parser("say", help="speak a text in the running conversation, or into a WAV file")
     say.add_argument("text", help="what to say")
     say.add_argument("-o", "--out", type=Path, help="WAV file to write; the options below are for it alone")
     say.add_argument("--voice", default="", help=_VOICE)
     say.add_argument("--language", default="en", help=_LANGUAGE)
-    say.add_argument("--rate", type=float, default=1.0, help="how fast, 0.5 to 2; 1 is as usual")
+    say.add_argument("--rate", type=float, default=1.0, help="speed, from 0.5 to 2; 1 is normal")
     say.set_defaults(run=lambda given: asyncio.run(_say(given)))
 
     transcribe = commands.add_parser("transcribe", help="print what is said in a recording")
@@ -241,7 +254,7 @@ def _parser() -> argparse.ArgumentParser:
     transcribe.add_argument("--json", action="store_true", help="with word times")
     transcribe.set_defaults(run=lambda given: asyncio.run(_transcribe(given)))
 
-    portrait = commands.add_parser("portrait", help="make faces from pictures")
+    portrait = commands.add_parser("portrait", help="make, list and delete faces")
     actions = portrait.add_subparsers(required=True, dest="action", metavar="action")
     add = actions.add_parser("add", help="make a face and print its name")
     add.add_argument("file", type=Path, help="JPEG, PNG or WebP with one face to the front")
@@ -249,12 +262,12 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--name", default="", help="what people call it; without one, the file's name")
     add.add_argument("--id", default="", help="what programs call it, avatars/ID; without one, made up")
     add.add_argument("--confirm", action="store_true", help="take it although it may not be a person's face")
-    actions.add_parser("list", help="every face")
-    delete = actions.add_parser("delete", help="forget a face and its portrait")
+    actions.add_parser("list", help="list the faces")
+    delete = actions.add_parser("delete", help="delete a face and its portrait")
     delete.add_argument("avatar", help="as `avatar portrait list` names it, avatars/...")
     portrait.set_defaults(run=lambda given: asyncio.run(_portrait(given)))
 
-    talking = commands.add_parser("talk", help="write an MP4 of a portrait that says something")
+    talking = commands.add_parser("talk", help="make a video of a talking face")
     talking.add_argument("--portrait", type=Path, help="JPEG, PNG or WebP; without it the default face talks")
     source = talking.add_mutually_exclusive_group(required=True)
     source.add_argument("--text", help="what to say")
@@ -266,9 +279,9 @@ def _parser() -> argparse.ArgumentParser:
     talking.add_argument("--confirm", action="store_true", help="take a portrait that may not be a person's face")
     talking.set_defaults(run=lambda given: asyncio.run(_talk(given)))
 
-    bench = commands.add_parser("bench", help="measure, and write a record with hardware and commit")
+    bench = commands.add_parser("bench", help="measure the performance, for developers")
     bench.add_argument("what", choices=("conversation", "render", "tts", "stt", "wire"))
-    bench.add_argument("rest", nargs=argparse.REMAINDER, help="-h after the name shows its options")
+    bench.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="options; -h after the name lists them")
     bench.set_defaults(run=_bench)
     return parser
 

@@ -64,8 +64,8 @@ def announce_address(settings: StackSettings, after_s: float, how_to_end: str) -
     else:
         console.print(f"  Open  [bold cyan]https://localhost:{settings.network.page_port}[/]\n")
     console.print(
-        "  The certificate is made on this machine, so the browser asks once whether you trust it:\n"
-        "  choose to go on. Without a secure page it would open no microphone.\n"
+        "  The browser warns once, because the page's certificate was made on this machine: choose to continue.\n"
+        "  Browsers allow the microphone on secure pages only.\n"
     )
 
 

@@ -41,6 +41,7 @@ def up(env: Mapping[str, str], *, detach: bool) -> None:
         )
     _check_data_dir(settings)
     _fetch_models(settings)
+    print("Starting the avatar.", flush=True)
     if detach:
         _up_detached(settings)
     else:
@@ -75,7 +76,7 @@ def _fetch_models(settings: StackSettings) -> None:
     if not wanted:
         return
     names = ", ".join(file.name for file in wanted)
-    print(f"Fetching model files into {models}: {names}", flush=True)
+    print(f"Fetching model files into {models}: {names}.", flush=True)
     try:
         fetch_models.fetch(models, wanted)
     except subprocess.CalledProcessError:

@@ -27,7 +27,7 @@ def load(settings: RenderSettings) -> Chosen:
             numba.config.CACHE_DIR = str(settings.data_dir / "compiled")  # type: ignore[attr-defined]
             from services.render.engines.mesh import MeshEngine
 
-            asked = "it was asked for" if settings.engine == "mesh" else "it is the one that needs no GPU"
-            return Chosen(MeshEngine(settings.data_dir), f"mesh draws: {asked}")
+            reason = "the settings ask for it" if settings.engine == "mesh" else "it needs no GPU"
+            return Chosen(MeshEngine(settings.data_dir), reason)
         case never:
             assert_never(never)

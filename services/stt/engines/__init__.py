@@ -22,7 +22,7 @@ def load(settings: SttSettings) -> Selection:
     """Load the engine that the settings ask for. Raises: EngineError if it cannot run here."""
     match settings.engine:
         case "auto":
-            reason = "pocketsphinx is the only recogniser of this version and runs everywhere; it hears English only"
+            reason = "the only recogniser of this version; it runs everywhere and understands English only"
         case "pocketsphinx":
             reason = "the settings ask for it"
         case _:

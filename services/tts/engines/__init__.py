@@ -22,7 +22,7 @@ def load(settings: TtsSettings) -> Selection:
     """Load the engine that the settings ask for. Raises: EngineError if it cannot run here."""
     match settings.engine:
         case "auto":
-            reason = "espeak is the only speech engine of this version and runs everywhere"
+            reason = "the only voice engine of this version; it runs everywhere"
         case "espeak":
             reason = "the settings ask for it"
         case _:

@@ -33,9 +33,9 @@ async def engine_of(section: str, *, runs: bool) -> Finding:
         try:
             engine = await _serving(section)
         except grpc.aio.AioRpcError as error:
-            cure = f"read the log of {section}: `avatar status` says where it is"
+            cure = f"read its log, {section}.log: `avatar status` says where the logs are"
             return Finding(section, "problem", f"it does not serve: {error.details()}", cure)
-        return Finding(section, "ok", f"{engine.name} serves: {engine.reason}")
+        return Finding(section, "ok", f"{engine.name} is running: {engine.reason}")
     status, said = await output_of(_LOAD_TIMEOUT_S, sys.executable, "-m", "tools.cli.doctor.engines", section)
     try:
         loaded = json.loads(said.strip().splitlines()[-1])
@@ -45,7 +45,7 @@ async def engine_of(section: str, *, runs: bool) -> Finding:
         return Finding(section, "problem", message, f"choose another engine as [{section}] engine in avatar.toml")
     if "error" in loaded:
         return Finding(section, "problem", f"its engine does not load: {loaded['error']}")
-    return Finding(section, "ok", f"{loaded['engine']} loads: {loaded['reason']}")
+    return Finding(section, "ok", f"{loaded['engine']} can run: {loaded['reason']}")
 
 
 async def _serving(section: str) -> Any:

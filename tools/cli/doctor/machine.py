@@ -95,11 +95,13 @@ async def output_of(limit_s: float, *command: str) -> tuple[int, str]:
 def settings_source() -> list[Finding]:
     """Which file the settings come from, which can be read as is known by then, and what was meant to be one."""
     path = settings_file.path()
-    source = str(path) if path.is_file() else f"defaults and environment; there is no {path}"
+    source = str(path) if path.is_file() else f"defaults and environment variables; there is no {path}"
     return [
         Finding("settings", "ok", source),
         *(
-            Finding("settings", "warning", f"{name} in the environment is no setting", f"did you mean {meant}?")
+            Finding(
+                "settings", "warning", f"the environment variable {name} is not a setting", f"did you mean {meant}?"
+            )
             for name, meant in misspelt().items()
         ),
     ]
@@ -122,7 +124,7 @@ async def data(settings: StackSettings, runs: bool) -> list[Finding]:  # noqa: F
         space = Finding("disk", "problem", left, f"make room on the disk of {folder}")
     elif free < _LOW_DISK_BYTES:
         space = Finding("disk", "warning", left, f"avatars and logs need room on the disk of {folder}")
-    return [Finding("data", "ok", f"{folder} can be written"), space]
+    return [Finding("data", "ok", f"{folder} is writable"), space]
 
 
 async def models(settings: StackSettings, runs: bool) -> list[Finding]:  # noqa: FBT001, ARG001
@@ -134,4 +136,4 @@ async def models(settings: StackSettings, runs: bool) -> list[Finding]:  # noqa:
     parts += [f"{', '.join(bad)} damaged (another SHA-256 than pinned)"] if bad else []
     if parts:
         return [Finding("models", "problem", f"in {folder}: {'; '.join(parts)}", "run `make setup`")]
-    return [Finding("models", "ok", f"all {len(MODEL_FILES)} files are in {folder} and whole")]
+    return [Finding("models", "ok", f"all {len(MODEL_FILES)} model files in {folder} are intact")]

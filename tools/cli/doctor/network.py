@@ -53,21 +53,8 @@ def _is_taken(host: str, port: int) -> OSError | None:
     return None
 
 
-def _port_problem(setting: str, host: str, port: int, supervisor: int | None) -> Finding | None:
-    error = _is_taken(host, port)
-    owner = owner_of(port) if error else None
-    if supervisor is not None and owner is not None and is_descendant(owner.pid, supervisor):
-        return None
-    if error is None:
-        if supervisor is None:
-            return None
-        return Finding(
-            "ports", "problem", f"nothing listens at port {port} ({setting})", "read the logs: `avatar status`"
-        )
-    if error.errno == errno.EADDRINUSE:
-        who = owner or "a process of another user"
-        cure = f"end that process, or set {setting} in avatar.toml"
-        return Finding("ports", "problem", f"port {port} ({setting}) is taken by {who}", cure)
+def _port_problem(setting: str, host: str, port: int, error: OSError) -> Finding:
+    """Why nobody at all could listen there."""
     if error.errno == errno.EACCES:
         cure = f"set {setting} to a port above 1023 in avatar.toml"
         return Finding("ports", "problem", f"port {port} ({setting}) is for the system only", cure)
@@ -75,14 +62,43 @@ def _port_problem(setting: str, host: str, port: int, supervisor: int | None) ->
     return Finding("ports", "problem", f"{host}:{port} ({setting}) cannot be used: {error.strerror}", cure)
 
 
+def _taken(owner: str, places: list[tuple[str, int]]) -> Finding:
+    """What another process holds, in one line."""
+    if len(places) == 1:
+        [(setting, port)] = places
+        message, cure = f"port {port} ({setting}) is taken by {owner}", f"set {setting}"
+    else:
+        message, cure = f"the ports {_listed(places)} are taken by {owner}", "set other ports"
+    return Finding("ports", "problem", message, f"end that process, or {cure} in avatar.toml")
+
+
+def _listed(places: list[tuple[str, int]]) -> str:
+    return ", ".join(f"{port} ({setting})" for setting, port in places)
+
+
 async def ports(settings: StackSettings, runs: bool) -> list[Finding]:  # noqa: FBT001, ARG001
     """Whether every port is free, or ours."""
     running = state.running(settings)
-    supervisor = None if running is None else running.pid
+    problems: list[Finding] = []
+    taken: dict[str, list[tuple[str, int]]] = {}
+    missing: list[tuple[str, int]] = []
     wanted = list(_wanted(settings))
-    found = [_port_problem(setting, host, port, supervisor) for setting, host, port in wanted]
-    problems = [finding for finding in found if finding is not None]
-    held = "are held by the avatar that runs" if supervisor else "are free"
+    for setting, host, port in wanted:
+        error = _is_taken(host, port)
+        owner = owner_of(port) if error else None
+        if running is not None and owner is not None and is_descendant(owner.pid, running.pid):
+            continue
+        if error is None and running is not None:
+            missing.append((setting, port))
+        elif error is not None and error.errno == errno.EADDRINUSE:
+            taken.setdefault(str(owner or "a process of another user"), []).append((setting, port))
+        elif error is not None:
+            problems.append(_port_problem(setting, host, port, error))
+    problems += [_taken(owner, places) for owner, places in taken.items()]
+    if missing:
+        cure = "read the logs, which `avatar status` names"
+        problems.append(Finding("ports", "problem", f"nothing listens at {_listed(missing)}", cure))
+    held = "are in use by the running avatar" if running else "are free"
     return problems or [Finding("ports", "ok", f"all {len(wanted)} {held}")]
 
 
@@ -174,7 +190,7 @@ async def page(settings: StackSettings, runs: bool) -> list[Finding]:  # noqa: F
         return [Finding("microphone", "problem", f"{address} answers {status!r}", cure)]
     if "microphone=(self)" not in head.lower():
         return [Finding("microphone", "problem", f"{address} forbids the microphone by its Permissions-Policy", cure)]
-    return [Finding("microphone", "ok", f"{address} comes by HTTPS and asks for the microphone")]
+    return [Finding("microphone", "ok", f"{address} can use the microphone: it is served by HTTPS")]
 
 
 async def _page_head(settings: StackSettings) -> str:
@@ -212,7 +228,7 @@ def _udp(first: int, last: int, *, runs: bool) -> Finding:
     if faults and not runs:
         cure = "others hold them; a conversation that draws one of these takes another"
         return Finding("udp", "warning", f"of {where}, {len(faults)} of {len(ports)} tried are taken", cure)
-    return Finding("udp", "ok", f"sound and picture can use {where}")
+    return Finding("udp", "ok", f"sound and picture can travel by {where}")
 
 
 def _udp_fault(port: int) -> str | None:
