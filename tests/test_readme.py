@@ -44,6 +44,9 @@ async def product(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Con
 @pytest.mark.parametrize("document", WITH_COMMANDS, ids=named)
 async def test_every_command_of_a_document_works(document: Path, product: Conversing, tmp_path: Path) -> None:
     printed = await documents.run(document, tmp_path, product.stack.ports, product.env)
+    written = {path.name for path in tmp_path.iterdir()}
+    ignored = subprocess.run(["git", "check-ignore", *written], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert written == set(ignored.stdout.split()), "somebody who tries this in a clone has files that git would add"
     if document.name == "README.md" and document.parent == ROOT:
         # What a stranger sees first is the right transcript, by the command and by the older route.
         assert printed.count("one two three four five") == 2
