@@ -11,8 +11,9 @@ HTTP_FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 # What may lie between a service and a slow reader: a cancelled stream has run ahead by no more than this.
 STREAM_WINDOW_BYTES = 64 * 1024
-# For calls of one message, which wait here whole. While Envoy holds back a caller whose body waits for a service, it
-# does not see that caller leave, and the service would go on for nobody.
+# For calls of one message, which wait here whole; more than all gates let in. Were this full, Envoy would pause the
+# connection of whoever calls, not resume it when the body has gone on whole, and not notice a reset of it by HTTP/1.1
+# while it is paused: the service would go on for nobody.
 CALL_BUFFER_BYTES = 1024 * MIB
 STICKY = "_sticky"
 METRICS = "_metrics"
