@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,8 +19,9 @@ os.environ |= {f"{name}_METRICS_PORT": "0" for name in ("RENDER", "TTS", "STT", 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
-@pytest_asyncio.fixture(autouse=True)
-async def no_task_outlives_its_test() -> AsyncIterator[None]:
+@contextlib.asynccontextmanager
+async def no_task_left() -> AsyncIterator[None]:
+    """Fails if a task that was started meanwhile still runs."""
     before = asyncio.all_tasks()
     yield
     leaked = asyncio.all_tasks() - before - {asyncio.current_task()}
@@ -27,6 +29,12 @@ async def no_task_outlives_its_test() -> AsyncIterator[None]:
         # gRPC ends the tasks of a stopped server a few turns of the loop later.
         _, leaked = await asyncio.wait(leaked, timeout=1.0)
     assert not leaked, f"still running: {[task.get_coro() for task in leaked]}"
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def no_task_outlives_its_test() -> AsyncIterator[None]:
+    async with no_task_left():
+        yield
 
 
 @pytest.fixture(scope="session")

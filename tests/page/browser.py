@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.page.fake_orchestrator import FakeOrchestrator, Session
 
@@ -55,20 +55,30 @@ class Person:
 
 
 @asynccontextmanager
+async def chromium(args: Sequence[str] = ALLOWED) -> AsyncIterator[Browser]:
+    """A running browser without a page."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(args))
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@asynccontextmanager
 async def person_at(
+    browser: Browser,
     fake: FakeOrchestrator,
     *,
-    args: Sequence[str] = ALLOWED,
     url: str = "",
     width: int = 1280,
     height: int = 800,
     colours: Literal["light", "dark"] = "light",
 ) -> AsyncIterator[Person]:
-    """Opens the page in Chromium; fails at the end if the browser complained about it."""
-    async with fake.serving(), async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(args))
+    """Opens the page in a fresh profile; fails at the end if the browser complained about it."""
+    async with fake.serving():
+        page = await browser.new_page(viewport={"width": width, "height": height}, color_scheme=colours)
         try:
-            page = await browser.new_page(viewport={"width": width, "height": height}, color_scheme=colours)
             person = Person(page, fake)
             page.on("pageerror", lambda error: person.complaints.append(str(error)))
             page.on("console", lambda message: _note(person, message))
@@ -76,7 +86,7 @@ async def person_at(
             await expect(page.get_by_role("radio", name="Ada").first).to_be_checked()
             yield person
         finally:
-            await browser.close()
+            await page.close()
     assert not person.complaints, person.complaints
 
 

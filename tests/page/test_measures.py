@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from playwright.async_api import Browser
 
 from tests.page.browser import person_at
 from tests.page.fake_orchestrator import FakeOrchestrator
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package")]
 
 # Feeds [who, level in dBFS, seconds] to the timer; "typed" has no level. Answers with what it measured, in whole ms.
 HEARD = """async (steps) => {
@@ -27,7 +28,7 @@ BARS = """async ([report, heard]) => {
 }"""
 
 
-async def test_heard_is_from_the_last_voiced_sound_to_the_answers_first_one() -> None:
+async def test_heard_is_from_the_last_voiced_sound_to_the_answers_first_one(browser: Browser) -> None:
     voice = [["microphone", -20, 1.0], ["microphone", -30, 1.5], ["microphone", -70, 1.6]]
     cases: list[tuple[list[list[Any]], list[int]]] = [
         ([*voice, ["avatar", -120, 1.9], ["avatar", -30, 2.0]], [500]),
@@ -43,12 +44,12 @@ async def test_heard_is_from_the_last_voiced_sound_to_the_answers_first_one() ->
         # Too late to be the answer.
         ([*voice, ["avatar", -30, 40.0]], []),
     ]
-    async with person_at(FakeOrchestrator()) as person:
+    async with person_at(browser, FakeOrchestrator()) as person:
         for steps, wanted in cases:
             assert await person.page.evaluate(HEARD, steps) == wanted, steps
 
 
-async def test_bars_begin_where_the_stage_before_them_ended() -> None:
+async def test_bars_begin_where_the_stage_before_them_ended(browser: Browser) -> None:
     cases: list[tuple[dict[str, str], float | None, list[list[Any]]]] = [
         ({}, None, []),
         (
@@ -63,7 +64,7 @@ async def test_bars_begin_where_the_stage_before_them_ended() -> None:
             [["end_of_turn", 0, 400], ["transcript", 0, 300], ["reply", 400, 410]],
         ),
     ]
-    async with person_at(FakeOrchestrator()) as person:
+    async with person_at(browser, FakeOrchestrator()) as person:
         for report, heard, wanted in cases:
             bars = await person.page.evaluate(BARS, [report, heard])
             assert [[stage, round(start), round(end)] for stage, start, end in bars] == wanted, report

@@ -6,18 +6,22 @@ import asyncio
 import re
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
-from tests.page.browser import ARGS, person_at
+from tests.page.browser import ARGS, chromium, person_at
 from tests.page.fake_orchestrator import FakeOrchestrator
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package")]
 
 ANSWER = "Hello, and good to see you today."
+# As long as the page waits for an assistant, and a little.
+PATIENCE_MS = 8_500
 
 
-async def test_start_asks_for_the_microphone_and_captions_of_both_sides_appear_as_they_are_heard() -> None:
-    async with person_at(FakeOrchestrator()) as person:
+async def test_start_asks_for_the_microphone_and_captions_of_both_sides_appear_as_they_are_heard(
+    browser: Browser,
+) -> None:
+    async with person_at(browser, FakeOrchestrator()) as person:
         page = person.page
         await expect(page.locator("#still")).to_be_visible()
         session = await person.talks()
@@ -39,8 +43,8 @@ async def test_start_asks_for_the_microphone_and_captions_of_both_sides_appear_a
         await expect(page.locator(".cut")).to_have_count(0)
 
 
-async def test_typed_words_are_sent_by_enter_and_stand_once() -> None:
-    async with person_at(FakeOrchestrator()) as person:
+async def test_typed_words_are_sent_by_enter_and_stand_once(browser: Browser) -> None:
+    async with person_at(browser, FakeOrchestrator()) as person:
         session = await person.types()
         assert "recvonly" in (await session.received("offer"))["sdp"].split("m=video")[0]
         box = person.page.get_by_label("Your message")
@@ -58,8 +62,8 @@ async def test_typed_words_are_sent_by_enter_and_stand_once() -> None:
 
 
 @pytest.mark.parametrize("by_key", [True, False])
-async def test_stop_interrupts_and_the_answer_keeps_what_was_heard(by_key: bool) -> None:
-    async with person_at(FakeOrchestrator()) as person:
+async def test_stop_interrupts_and_the_answer_keeps_what_was_heard(browser: Browser, by_key: bool) -> None:
+    async with person_at(browser, FakeOrchestrator()) as person:
         session = await person.talks()
         stop = person.page.get_by_role("button", name="Stop")
         await expect(stop).to_be_disabled()
@@ -74,8 +78,8 @@ async def test_stop_interrupts_and_the_answer_keeps_what_was_heard(by_key: bool)
         await expect(stop).to_be_disabled()
 
 
-async def test_an_answer_that_was_stopped_before_its_first_word_leaves_no_line() -> None:
-    async with person_at(FakeOrchestrator()) as person:
+async def test_an_answer_that_was_stopped_before_its_first_word_leaves_no_line(browser: Browser) -> None:
+    async with person_at(browser, FakeOrchestrator()) as person:
         session = await person.types()
         await session.event(utterance_started={"utterance_id": "a1", "text": ANSWER})
         await session.event(utterance_ended={"utterance_id": "a1", "interrupted": True})
@@ -85,8 +89,8 @@ async def test_an_answer_that_was_stopped_before_its_first_word_leaves_no_line()
         await expect(person.page.locator(".line.avatar .text")).to_have_text("Another one.")
 
 
-async def test_an_answer_that_was_spoken_over_stands_above_the_words_that_ended_it() -> None:
-    async with person_at(FakeOrchestrator()) as person:
+async def test_an_answer_that_was_spoken_over_stands_above_the_words_that_ended_it(browser: Browser) -> None:
+    async with person_at(browser, FakeOrchestrator()) as person:
         session = await person.types()
         await session.says(ANSWER)
         await session.user("Wait a moment.")
@@ -95,8 +99,8 @@ async def test_an_answer_that_was_spoken_over_stands_above_the_words_that_ended_
         await expect(texts).to_have_text(["Hello, and good", "Wait a moment."])
 
 
-async def test_space_mutes_so_that_the_server_hears_silence() -> None:
-    async with person_at(FakeOrchestrator()) as person:
+async def test_space_mutes_so_that_the_server_hears_silence(browser: Browser) -> None:
+    async with person_at(browser, FakeOrchestrator()) as person:
         session = await person.talks()
         # Chromium's fake microphone beeps once a second.
         await session.hears(lambda: session.loud_frames > 0)
@@ -112,7 +116,7 @@ async def test_space_mutes_so_that_the_server_hears_silence() -> None:
 
 
 async def test_a_refused_microphone_is_explained_and_typing_works() -> None:
-    async with person_at(FakeOrchestrator(), args=ARGS) as person:
+    async with chromium(ARGS) as browser, person_at(browser, FakeOrchestrator()) as person:
         await person.page.get_by_role("button", name="Start talking").click()
         await expect(person.page.get_by_role("status")).to_contain_text("The microphone was not allowed")
         session = await person.types()
@@ -123,7 +127,8 @@ async def test_a_refused_microphone_is_explained_and_typing_works() -> None:
 
 async def test_an_insecure_page_says_why_there_is_no_microphone() -> None:
     args = [*ARGS, "--host-resolver-rules=MAP avatar.test 127.0.0.1"]
-    async with person_at(FakeOrchestrator(), args=args, url="http://avatar.test:{port}/") as person:
+    url = "http://avatar.test:{port}/"
+    async with chromium(args) as browser, person_at(browser, FakeOrchestrator(), url=url) as person:
         await expect(person.page.get_by_role("status")).to_contain_text("http://avatar.test")
         await expect(person.page.get_by_role("status")).to_contain_text("https://")
         session = await person.types()
@@ -131,8 +136,8 @@ async def test_an_insecure_page_says_why_there_is_no_microphone() -> None:
         await expect(person.page.locator("#caption-avatar")).to_be_visible()
 
 
-async def test_a_microphone_that_comes_later_begins_a_session_that_hears_it() -> None:
-    async with person_at(FakeOrchestrator()) as person:
+async def test_a_microphone_that_comes_later_begins_a_session_that_hears_it(browser: Browser) -> None:
+    async with person_at(browser, FakeOrchestrator()) as person:
         await person.types()
         await person.page.get_by_role("button", name="Use the microphone").click()
         second = await person.fake.session()
@@ -153,8 +158,8 @@ SLOW_PERMISSION = """() => {
 }"""
 
 
-async def test_a_microphone_that_is_allowed_after_the_end_is_closed_at_once() -> None:
-    async with person_at(FakeOrchestrator()) as person:
+async def test_a_microphone_that_is_allowed_after_the_end_is_closed_at_once(browser: Browser) -> None:
+    async with person_at(browser, FakeOrchestrator()) as person:
         await person.types()
         await person.page.evaluate(SLOW_PERMISSION)
         await person.page.get_by_role("button", name="Use the microphone").click()
@@ -163,8 +168,8 @@ async def test_a_microphone_that_is_allowed_after_the_end_is_closed_at_once() ->
         await person.page.wait_for_function("() => opened.length === 1 && opened[0].readyState === 'ended'")
 
 
-async def test_asking_twice_for_the_microphone_opens_one() -> None:
-    async with person_at(FakeOrchestrator()) as person:
+async def test_asking_twice_for_the_microphone_opens_one(browser: Browser) -> None:
+    async with person_at(browser, FakeOrchestrator()) as person:
         await person.types()
         await person.page.evaluate(SLOW_PERMISSION)
         button = person.page.get_by_role("button", name="Use the microphone")
@@ -177,10 +182,10 @@ async def test_asking_twice_for_the_microphone_opens_one() -> None:
         )
 
 
-async def test_a_lost_connection_is_said_and_made_again_with_the_same_face() -> None:
+async def test_a_lost_connection_is_said_and_made_again_with_the_same_face(browser: Browser) -> None:
     fake = FakeOrchestrator()
     fake.avatars["avatars/mona"] = {"name": "avatars/mona", "display_name": "Mona"}
-    async with person_at(fake) as person:
+    async with person_at(browser, fake) as person:
         await person.page.get_by_role("radio", name="Mona").check()
         first = await person.talks()
         await first.says(ANSWER)
@@ -196,10 +201,10 @@ async def test_a_lost_connection_is_said_and_made_again_with_the_same_face() -> 
         await expect(person.page.locator("#log .line.user .text")).to_have_text("Still here?")
 
 
-async def test_a_full_server_is_said_and_the_button_works_again() -> None:
+async def test_a_full_server_is_said_and_the_button_works_again(browser: Browser) -> None:
     fake = FakeOrchestrator()
     fake.is_full = True
-    async with person_at(fake) as person:
+    async with person_at(browser, fake) as person:
         await person.page.get_by_role("button", name="Start talking").click()
         await expect(person.page.get_by_role("status")).to_contain_text("The server is full")
         fake.is_full = False
@@ -207,16 +212,16 @@ async def test_a_full_server_is_said_and_the_button_works_again() -> None:
         await expect(person.page.get_by_role("status")).to_be_empty()
 
 
-async def test_a_refused_session_shows_the_servers_sentence() -> None:
+async def test_a_refused_session_shows_the_servers_sentence(browser: Browser) -> None:
     fake = FakeOrchestrator()
     fake.refuse_session = "there is no face avatars/x"
-    async with person_at(fake) as person:
+    async with person_at(browser, fake) as person:
         await person.page.get_by_role("button", name="Start talking").click()
         await expect(person.page.get_by_role("status")).to_contain_text("there is no face avatars/x")
 
 
-async def test_a_missing_service_is_said_until_it_is_back() -> None:
-    async with person_at(FakeOrchestrator()) as person:
+async def test_a_missing_service_is_said_until_it_is_back(browser: Browser) -> None:
+    async with person_at(browser, FakeOrchestrator()) as person:
         session = await person.talks()
         await session.event(service_changed={"service": "render", "message": "The face stands still: render is away."})
         await session.event(service_changed={"service": "stt"})
@@ -228,8 +233,8 @@ async def test_a_missing_service_is_said_until_it_is_back() -> None:
         await expect(status).not_to_contain_text("You can type instead.")
 
 
-async def test_the_servers_end_is_said_and_the_transcript_can_be_saved() -> None:
-    async with person_at(FakeOrchestrator()) as person:
+async def test_the_servers_end_is_said_and_the_transcript_can_be_saved(browser: Browser) -> None:
+    async with person_at(browser, FakeOrchestrator()) as person:
         session = await person.types()
         await session.user("Bye")
         await session.says(ANSWER)
@@ -243,25 +248,25 @@ async def test_the_servers_end_is_said_and_the_transcript_can_be_saved() -> None
         assert transcript.read_text() == "You: Bye\nAda: Hello, [stopped]\n"
 
 
-async def test_leaving_the_page_ends_the_session_at_once() -> None:
-    async with person_at(FakeOrchestrator()) as person:
+async def test_leaving_the_page_ends_the_session_at_once(browser: Browser) -> None:
+    async with person_at(browser, FakeOrchestrator()) as person:
         session = await person.talks()
         await person.page.goto("about:blank")
         async with asyncio.timeout(10):
             await session.ended.wait()
 
 
-async def test_pings_are_answered() -> None:
-    async with person_at(FakeOrchestrator()) as person:
+async def test_pings_are_answered(browser: Browser) -> None:
+    async with person_at(browser, FakeOrchestrator()) as person:
         session = await person.types()
         await session.send("ping")
         await session.received("pong")
 
 
-async def test_the_face_is_changed_in_a_running_conversation() -> None:
+async def test_the_face_is_changed_in_a_running_conversation(browser: Browser) -> None:
     fake = FakeOrchestrator()
     fake.avatars["avatars/mona"] = {"name": "avatars/mona", "display_name": "Mona"}
-    async with person_at(fake) as person:
+    async with person_at(browser, fake) as person:
         session = await person.talks()
         await person.page.get_by_role("button", name="Change face").click()
         dialog = person.page.get_by_role("dialog", name="Choose a face")
@@ -275,8 +280,8 @@ async def test_the_face_is_changed_in_a_running_conversation() -> None:
         await expect(person.page.locator("#live .who")).to_have_text("Mona")
 
 
-async def test_the_voices_of_a_language_are_offered_and_asked_for() -> None:
-    async with person_at(FakeOrchestrator()) as person:
+async def test_the_voices_of_a_language_are_offered_and_asked_for(browser: Browser) -> None:
+    async with person_at(browser, FakeOrchestrator()) as person:
         await person.page.get_by_label("Language").select_option(label="German")
         assert await person.page.get_by_label("Voice").locator("option").all_inner_texts() == ["Default", "Deutsch"]
         await person.page.get_by_label("Voice").select_option(label="Deutsch")
@@ -284,11 +289,11 @@ async def test_the_voices_of_a_language_are_offered_and_asked_for() -> None:
         assert session.query == {"avatar": "avatars/default", "voice": "voices/de", "language": "de"}
 
 
-async def test_what_the_operator_chose_is_shown_until_the_person_chooses() -> None:
+async def test_what_the_operator_chose_is_shown_until_the_person_chooses(browser: Browser) -> None:
     fake = FakeOrchestrator()
     fake.avatars["avatars/bo"] = {"name": "avatars/bo", "display_name": "Bo"}
     fake.chosen = {"avatar": "avatars/bo", "language": "de", "voice": "voices/de"}
-    async with person_at(fake, url="http://localhost:{port}/?avatar=avatars/default") as person:
+    async with person_at(browser, fake, url="http://localhost:{port}/?avatar=avatars/default") as person:
         page = person.page
         await page.goto(fake.url)
         await expect(page.get_by_role("radio", name="Bo").first).to_be_checked()
@@ -301,18 +306,18 @@ async def test_what_the_operator_chose_is_shown_until_the_person_chooses() -> No
         assert session.query == {"avatar": "avatars/bo", "language": "en"}
 
 
-async def test_languages_are_named_apart_and_those_without_a_name_come_last() -> None:
+async def test_languages_are_named_apart_and_those_without_a_name_come_last(browser: Browser) -> None:
     fake = FakeOrchestrator()
     fake.voices = [{"name": "voices/x", "language_codes": ["cmn", "de", "bpy", "zh", "en"]}]
-    async with person_at(fake) as person:
+    async with person_at(browser, fake) as person:
         offered = await person.page.get_by_label("Language").locator("option").all_inner_texts()
     assert offered == ["Chinese (cmn)", "Chinese (zh)", "English", "German", "bpy"]
 
 
-async def test_languages_that_are_only_spoken_are_said_where_one_is_chosen() -> None:
+async def test_languages_that_are_only_spoken_are_said_where_one_is_chosen(browser: Browser) -> None:
     fake = FakeOrchestrator()
     fake.heard = ["en"]
-    async with person_at(fake) as person:
+    async with person_at(browser, fake) as person:
         note = person.page.locator("#hearing")
         await expect(note).to_have_text(
             "Your speech is understood in English only. In other languages, type and listen."
@@ -321,23 +326,25 @@ async def test_languages_that_are_only_spoken_are_said_where_one_is_chosen() -> 
         await expect(note).to_contain_text("Spoken German is not understood here, only English.")
 
 
-async def test_nothing_is_said_where_every_language_is_understood() -> None:
+async def test_nothing_is_said_where_every_language_is_understood(browser: Browser) -> None:
     fake = FakeOrchestrator()
     fake.voices = [{"name": "voices/x", "language_codes": ["de-AT", "en"]}]
-    async with person_at(fake) as person:
+    async with person_at(browser, fake) as person:
         await expect(person.page.get_by_label("Language").locator("option")).to_have_count(2)
         await expect(person.page.locator("#hearing")).to_be_hidden()
 
 
-async def test_an_assistant_that_is_not_there_is_named_and_the_conversation_goes_on() -> None:
+async def test_an_assistant_that_is_not_there_is_named_and_the_conversation_goes_on(browser: Browser) -> None:
     fake = FakeOrchestrator()
     fake.chosen = {"reply": "assistant"}
-    async with person_at(fake) as person:
+    async with person_at(browser, fake) as person:
         page = person.page
+        await page.clock.install()
         session = await person.types()
         assert session.query["reply"] == "assistant"
         await session.event(turn_changed={"state": "TURN_STATE_THINKING"})
         await expect(page.locator("#turn-words")).to_have_text("Thinking")
+        await page.clock.fast_forward(PATIENCE_MS)
         missing = page.locator('[data-key="assistant"]')
         await expect(missing).to_contain_text("docs/connect-your-assistant.md")
         await expect(missing).to_contain_text("?reply=demo")
@@ -346,11 +353,13 @@ async def test_an_assistant_that_is_not_there_is_named_and_the_conversation_goes
         await expect(missing).to_have_count(0)
         await session.ends(ANSWER)
         await session.event(turn_changed={"state": "TURN_STATE_THINKING"})
+        await expect(page.locator("#turn-words")).to_have_text("Thinking")
+        await page.clock.fast_forward(PATIENCE_MS)
         await expect(missing).to_contain_text("has not answered this")
 
 
-async def test_an_answer_of_the_demo_may_take_its_time() -> None:
-    async with person_at(FakeOrchestrator(), url="http://localhost:{port}/?reply=demo") as person:
+async def test_an_answer_of_the_demo_may_take_its_time(browser: Browser) -> None:
+    async with person_at(browser, FakeOrchestrator(), url="http://localhost:{port}/?reply=demo") as person:
         await person.page.clock.install()
         session = await person.types()
         await session.event(turn_changed={"state": "TURN_STATE_THINKING"})
@@ -359,8 +368,8 @@ async def test_an_answer_of_the_demo_may_take_its_time() -> None:
         await expect(person.page.locator('[data-key="assistant"]')).to_have_count(0)
 
 
-async def test_a_long_caption_shows_whole_lines() -> None:
-    async with person_at(FakeOrchestrator()) as person:
+async def test_a_long_caption_shows_whole_lines(browser: Browser) -> None:
+    async with person_at(browser, FakeOrchestrator()) as person:
         session = await person.types()
         await session.event(utterance_started={"utterance_id": "a1", "text": ""})
         await session.event(
@@ -380,16 +389,16 @@ async def test_a_long_caption_shows_whole_lines() -> None:
     assert sum(bottom <= 0 for _, bottom in lines) == len(lines) - 3
 
 
-async def test_without_the_list_of_voices_one_can_still_talk() -> None:
+async def test_without_the_list_of_voices_one_can_still_talk(browser: Browser) -> None:
     fake = FakeOrchestrator()
     fake.voices_missing = True
-    async with person_at(fake, url="http://localhost:{port}/?reply=echo") as person:
+    async with person_at(browser, fake, url="http://localhost:{port}/?reply=echo") as person:
         session = await person.talks()
         assert session.query == {"avatar": "avatars/default", "language": "en", "reply": "echo"}
 
 
-async def test_the_drawer_shows_where_the_time_of_a_turn_went_and_what_the_wire_does() -> None:
-    async with person_at(FakeOrchestrator()) as person:
+async def test_the_drawer_shows_where_the_time_of_a_turn_went_and_what_the_wire_does(browser: Browser) -> None:
+    async with person_at(browser, FakeOrchestrator()) as person:
         session = await person.types()
         page = person.page
         toggle = page.get_by_role("button", name="Details")
@@ -430,8 +439,8 @@ async def test_the_drawer_shows_where_the_time_of_a_turn_went_and_what_the_wire_
         await expect(toggle).to_be_focused()
 
 
-async def test_tests_can_look_at_the_connection() -> None:
-    async with person_at(FakeOrchestrator()) as person:
+async def test_tests_can_look_at_the_connection(browser: Browser) -> None:
+    async with person_at(browser, FakeOrchestrator()) as person:
         await person.talks()
         await person.page.wait_for_function("() => avatar.stats().then((stats) => stats.fps > 10)")
         assert await person.page.evaluate("[avatar.pc.connectionState, avatar.socket.readyState]") == ["connected", 1]
@@ -439,8 +448,8 @@ async def test_tests_can_look_at_the_connection() -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(320, 568), (390, 844), (844, 390), (820, 1180), (3840, 2160)])
-async def test_nothing_sticks_out_at_any_size(width: int, height: int) -> None:
-    async with person_at(FakeOrchestrator(), width=width, height=height, colours="dark") as person:
+async def test_nothing_sticks_out_at_any_size(browser: Browser, width: int, height: int) -> None:
+    async with person_at(browser, FakeOrchestrator(), width=width, height=height, colours="dark") as person:
         page = person.page
         outside = """() => [...document.querySelectorAll("button, input, select, textarea, .face, .caption")]
             .filter((e) => e.checkVisibility() && e.type !== "radio")
@@ -456,8 +465,8 @@ async def test_nothing_sticks_out_at_any_size(width: int, height: int) -> None:
         await expect(page.get_by_label("Your message")).to_be_in_viewport(ratio=1)
 
 
-async def test_words_that_took_no_turn_are_taken_back() -> None:
-    async with person_at(FakeOrchestrator()) as person:
+async def test_words_that_took_no_turn_are_taken_back(browser: Browser) -> None:
+    async with person_at(browser, FakeOrchestrator()) as person:
         session = await person.talks()
         await session.user("mm", "u1", final=False)
         await expect(person.page.locator("#live .line.user")).to_have_count(1)
@@ -468,10 +477,10 @@ async def test_words_that_took_no_turn_are_taken_back() -> None:
         await expect(person.page.locator(".line.user .text")).to_have_text(["Well then"])
 
 
-async def test_a_face_that_is_refused_leaves_the_old_one_chosen() -> None:
+async def test_a_face_that_is_refused_leaves_the_old_one_chosen(browser: Browser) -> None:
     fake = FakeOrchestrator()
     fake.avatars["avatars/mona"] = {"name": "avatars/mona", "display_name": "Mona"}
-    async with person_at(fake) as person:
+    async with person_at(browser, fake) as person:
         session = await person.types()
         await person.page.get_by_role("button", name="Change face").click()
         dialog = person.page.get_by_role("dialog", name="Choose a face")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import cv2
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from tests.page.browser import Person, person_at
 from tests.page.fake_orchestrator import FakeOrchestrator, drawn_face
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package")]
 
 # Gives the page a file by the clipboard or by a drop, as a browser does.
 HAND_OVER = """([kind, name, type, bytes]) => {
@@ -48,9 +48,9 @@ async def chosen_here(person: Person, picture: Path) -> None:
 
 
 async def test_the_picture_is_shown_with_its_landmarks_and_used_in_the_running_conversation(
-    picture: Path, content: bytes
+    browser: Browser, picture: Path, content: bytes
 ) -> None:
-    async with person_at(FakeOrchestrator()) as person:
+    async with person_at(browser, FakeOrchestrator()) as person:
         session = await person.talks()
         await person.page.get_by_role("button", name="Change face").click()
         await chosen(person, picture)
@@ -72,8 +72,8 @@ async def test_the_picture_is_shown_with_its_landmarks_and_used_in_the_running_c
         await expect(person.page.get_by_role("dialog")).to_have_count(0)
 
 
-async def test_nothing_is_sent_without_consent_and_one_press_says_it_is_mine(picture: Path) -> None:
-    async with person_at(FakeOrchestrator()) as person:
+async def test_nothing_is_sent_without_consent_and_one_press_says_it_is_mine(browser: Browser, picture: Path) -> None:
+    async with person_at(browser, FakeOrchestrator()) as person:
         await chosen(person, picture)
         await person.page.get_by_role("button", name="Make this face").click()
         await expect(person.page.get_by_role("alert")).to_contain_text("who agreed")
@@ -85,10 +85,10 @@ async def test_nothing_is_sent_without_consent_and_one_press_says_it_is_mine(pic
         assert "my own face" in person.fake.created[0]["consent"]
 
 
-async def test_the_servers_refusal_is_shown_and_the_words_are_kept(picture: Path) -> None:
+async def test_the_servers_refusal_is_shown_and_the_words_are_kept(browser: Browser, picture: Path) -> None:
     fake = FakeOrchestrator()
     fake.refuse_avatar = "no face was found; send a portrait with one face to the front"
-    async with person_at(fake) as person:
+    async with person_at(browser, fake) as person:
         await chosen(person, picture)
         await person.page.get_by_label("Who agreed").fill("me")
         await person.page.get_by_role("button", name="Make this face").click()
@@ -102,11 +102,12 @@ async def test_the_servers_refusal_is_shown_and_the_words_are_kept(picture: Path
 
 
 async def test_a_face_that_may_not_be_a_persons_is_shown_and_made_only_when_its_marks_were_looked_at(
+    browser: Browser,
     picture: Path,
 ) -> None:
     fake = FakeOrchestrator()
     fake.doubts = ["It looks like an animal's."]
-    async with person_at(fake) as person:
+    async with person_at(browser, fake) as person:
         page = person.page
         await chosen(person, picture)
         await page.get_by_role("button", name="It is my own face").click()
@@ -137,11 +138,11 @@ async def test_a_face_that_may_not_be_a_persons_is_shown_and_made_only_when_its_
     ],
 )
 async def test_a_file_that_cannot_be_used_is_refused_before_sending(
-    tmp_path: Path, name: str, content: bytes, words: str
+    browser: Browser, tmp_path: Path, name: str, content: bytes, words: str
 ) -> None:
     file = tmp_path / name
     file.write_bytes(content)
-    async with person_at(FakeOrchestrator()) as person:
+    async with person_at(browser, FakeOrchestrator()) as person:
         await person.page.get_by_role("button", name="Your own").click()
         await person.page.locator("#file").set_input_files(file)
         await expect(person.page.get_by_role("alert")).to_contain_text(words)
@@ -150,16 +151,16 @@ async def test_a_file_that_cannot_be_used_is_refused_before_sending(
 
 
 @pytest.mark.parametrize("kind", ["drop", "paste"])
-async def test_a_picture_may_be_dropped_or_pasted_anywhere(content: bytes, kind: str) -> None:
-    async with person_at(FakeOrchestrator()) as person:
+async def test_a_picture_may_be_dropped_or_pasted_anywhere(browser: Browser, content: bytes, kind: str) -> None:
+    async with person_at(browser, FakeOrchestrator()) as person:
         bytes_base64 = base64.b64encode(content).decode()
         await person.page.evaluate(HAND_OVER, [kind, "dropped.png", "image/png", bytes_base64])
         await expect(person.page.get_by_role("dialog", name="Your own face")).to_be_visible()
         await expect(person.page.get_by_alt_text("The chosen portrait")).to_be_visible()
 
 
-async def test_a_face_is_deleted_from_the_dialog_and_from_the_choice(picture: Path) -> None:
-    async with person_at(FakeOrchestrator()) as person:
+async def test_a_face_is_deleted_from_the_dialog_and_from_the_choice(browser: Browser, picture: Path) -> None:
+    async with person_at(browser, FakeOrchestrator()) as person:
         page = person.page
         for name in ("First", "Second"):
             await chosen(person, picture)
@@ -179,10 +180,10 @@ async def test_a_face_is_deleted_from_the_dialog_and_from_the_choice(picture: Pa
         assert list(person.fake.avatars) == ["avatars/default"]
 
 
-async def test_a_small_face_is_brought_near(picture: Path) -> None:
+async def test_a_small_face_is_brought_near(browser: Browser, picture: Path) -> None:
     fake = FakeOrchestrator()
     fake.landmarks = lambda width, height: [{"x": x, "y": y} for x in (300.0, 320.0) for y in (100.0, 120.0)]
-    async with person_at(fake) as person:
+    async with person_at(browser, fake) as person:
         await chosen(person, picture)
         await person.page.get_by_role("button", name="It is my own face").click()
         await person.page.get_by_role("button", name="Make this face").click()
