@@ -133,7 +133,7 @@ export function retryWords(attempt, delayS) {
  */
 export function assistantWords(hasAnswered) {
   if (hasAnswered) return "Your assistant has not answered this. Is its program still running? You can go on meanwhile.";
-  return "No assistant has answered. In this conversation the answers come from a program of yours, and none seems to be connected: docs/connect-your-assistant.md shows how to write and start one. To talk to the built-in demo instead, open this page with ?reply=demo.";
+  return "No assistant is answering. This conversation waits for a program of yours: docs/connect-your-assistant.md shows how to connect one. For the built-in demo, open the page with ?reply=demo.";
 }
 
 /**

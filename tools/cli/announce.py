@@ -12,9 +12,15 @@ from tools.cli.settings import StackSettings
 from tools.cli.state import log_file
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Raises: BrokenPipeError; it is the command's to end, and an event loop takes no SystemExit out of a task."""
+        raise BrokenPipeError
+
+
 def _console() -> Console:
     """Words are wrapped by us or not at all; addresses must stay whole."""
-    return Console(highlight=False, soft_wrap=True)
+    return _Console(highlight=False, soft_wrap=True)
 
 
 class Announcer:

@@ -96,6 +96,21 @@ def test_a_reader_who_has_read_enough_ends_the_command_quietly(command: str, unb
     assert done.returncode == (0 if command == "--help" and unbuffered else 141)
 
 
+@pytest.mark.slow
+def test_a_stack_whose_words_nobody_reads_ends_in_order(settings: StackSettings) -> None:
+    reader, writer = os.pipe()
+    shown = os.fdopen(reader)
+    with subprocess.Popen(
+        [sys.executable, "-m", "tools.cli", "up"], cwd=processes.ROOT, stdout=writer, stderr=subprocess.PIPE
+    ) as stack:
+        os.close(writer)
+        assert shown.readline() == "Starting the avatar.\n"
+        shown.close()
+        _, said = stack.communicate(timeout=60)
+    assert (stack.returncode, said) == (141, b"")
+    assert state.running(settings) is None
+
+
 @pytest.fixture
 def damaged(settings: StackSettings, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A model file of the test's own that is cut off, where no package index can be reached."""

@@ -55,9 +55,9 @@ def _size() -> Finding:
     found = f"{cores} processor core{'s' * (cores > 1)}, {memory / 1024**3:.1f} GiB of memory"
     if cores < 2 or memory < _LOW_MEMORY_BYTES:
         return Finding(
-            "size", "warning", found, "a conversation wants 2 cores and 2 GiB; expect late sound and pictures"
+            "hardware", "warning", found, "a conversation wants 2 cores and 2 GiB; expect late sound and pictures"
         )
-    return Finding("size", "ok", found)
+    return Finding("hardware", "ok", found)
 
 
 async def _gpu() -> Finding:
