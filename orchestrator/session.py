@@ -89,7 +89,7 @@ class Session:
             config.frame_rate_hz,
             self._clock,
             self._playout,
-            self._availability("render", "The face is away for a moment; the picture stands still."),
+            self._availability("render", "The face is unavailable at the moment; the picture stands still."),
             self._show,
         )
         self._speaker = Speaker(
@@ -99,7 +99,7 @@ class Session:
             self._clock,
             self._playout,
             self._face,
-            self._availability("tts", "The voice is away for a moment; answers are shown as text."),
+            self._availability("tts", "The voice is unavailable at the moment; answers are shown as text."),
         )
         self._speaker.on_started = self._avatar_started
         self._speaker.on_words = self.transcript.hear_utterance
@@ -109,7 +109,7 @@ class Session:
             self.session_id,
             config.language_code,
             self._clock,
-            self._availability("stt", "I cannot hear you just now; please type."),
+            self._availability("stt", "Speech recognition is unavailable at the moment; please type."),
             self._heard,
         )
         self.peer = Peer(

@@ -18,8 +18,8 @@ from orchestrator.playout import Tick
 from orchestrator.video_encoder import VIDEO_CLOCK_HZ
 
 # Pictures leave this much after the sound of the same instant: a browser keeps sound longer than pictures before it
-# plays it. It rests anywhere within 30 ms of together (Chromium corrects nothing less), in steps of one packet of sound:
-# with 40 ms its resting places were -10 and -27 ms, with 25 they are 1 to 12.
+# plays it. It rests anywhere within 30 ms of together (Chromium corrects nothing less), in steps of one packet of
+# sound: with 40 ms its resting places were -10 and -27 ms, with 25 they are 1 to 12.
 HOLD_S = 0.025
 # A stall of the event loop longer than this is skipped: sent late in a burst, the browser would keep its delay for
 # seconds.

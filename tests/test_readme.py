@@ -32,6 +32,11 @@ def named(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+def git_ignored(names: set[str]) -> set[str]:
+    command = ["git", "check-ignore", *names]
+    return set(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.split())
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def product(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Conversing]:
     async with conversing(tmp_path_factory.mktemp("product")) as running:
@@ -45,8 +50,8 @@ async def product(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Con
 async def test_every_command_of_a_document_works(document: Path, product: Conversing, tmp_path: Path) -> None:
     printed = await documents.run(document, tmp_path, product.stack.ports, product.env)
     written = {path.name for path in tmp_path.iterdir()}
-    ignored = subprocess.run(["git", "check-ignore", *written], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert written == set(ignored.stdout.split()), "somebody who tries this in a clone has files that git would add"
+    ignored = await asyncio.to_thread(git_ignored, written)
+    assert written == ignored, "somebody who tries this in a clone has files that git would add"
     if document.name == "README.md" and document.parent == ROOT:
         # What a stranger sees first is the right transcript, by the command and by the older route.
         assert printed.count("one two three four five") == 2
