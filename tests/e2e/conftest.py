@@ -7,16 +7,18 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import grpc
 import numpy as np
+import pytest
+import pytest_asyncio
 from avatar.media.v1 import media_pb2
 from avatar.render.v1 import render_pb2, render_pb2_grpc
 from avatar.tts.v1 import tts_pb2, tts_pb2_grpc
 from numpy.typing import NDArray
 
-from tests.e2e.taps import Spoken, tapped_render, tapped_tts
+from services.common.settings import Settings
+from tests.e2e.taps import Spoilt, Spoken, tapped_render, tapped_tts
 from tests.stack import Program, Stack, free_ports, running_stack
 
 SAMPLE_RATE_HZ = 48_000
@@ -24,11 +26,20 @@ SAMPLE_RATE_HZ = 48_000
 
 @dataclass(frozen=True)
 class Product:
-    """Args: spoken: what the voice made, by utterance; frames: what the face service sent, without pixels."""
+    """Real processes, with taps before the voice and the face.
+
+    Args:
+        data_dir: where it keeps its data.
+        spoken: what the voice made, by utterance.
+        frames: what the face service sent, without pixels.
+        spoilt: what the taps do to it.
+    """
 
     stack: Stack
+    data_dir: Path
     spoken: list[Spoken]
     frames: list[render_pb2.VideoFrame]
+    spoilt: Spoilt
 
     @property
     def address(self) -> str:
@@ -61,22 +72,22 @@ async def synthesise(port: int, text: str, rate: float = 1.0) -> NDArray[np.int1
     return np.frombuffer(wav[44:], "<i2").astype(np.int16)
 
 
+def new_data_dir(folder: Path) -> Path:
+    """A data directory of a test's own, with the models as set-up left them."""
+    data_dir = folder / "data"
+    data_dir.mkdir()
+    (data_dir / "models").symlink_to(Settings().data_dir / "models")
+    return data_dir
+
+
 @contextlib.asynccontextmanager
 async def product(
     data_dir: Path,
     reply: str = "echo",
-    swap_in: str | None = None,
-    render: Mapping[str, Any] | None = None,
     services: tuple[str, ...] = ("render", "tts", "stt"),
     settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Product]:
-    """Everything, ready.
-
-    Args:
-        swap_in: a sentence whose sound is heard instead of what is said.
-        render: how the face is spoilt.
-        settings: more of the orchestrator's, as environment variables.
-    """
+    """Everything, ready. Args: settings: more of the orchestrator's, as environment variables."""
     tts_port, render_port, grpc_port, http_port = free_ports(4)
 
     def orchestrator(native: Mapping[str, int]) -> list[Program]:
@@ -96,7 +107,14 @@ async def product(
         running_stack(services, env, orchestrator, {"page": [http_port]}) as stack,
         contextlib.AsyncExitStack() as held,
     ):
-        other = None if swap_in is None else await synthesise(stack.native["tts"], swap_in)
-        spoken = await held.enter_async_context(tapped_tts(tts_port, stack.native["tts"], other))
-        frames = await held.enter_async_context(tapped_render(render_port, stack.native["render"], **(render or {})))
-        yield Product(stack, spoken, frames)
+        spoilt = Spoilt()
+        spoken = await held.enter_async_context(tapped_tts(tts_port, stack.native["tts"], spoilt))
+        frames = await held.enter_async_context(tapped_render(render_port, stack.native["render"], spoilt))
+        yield Product(stack, data_dir, spoken, frames, spoilt)
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Product]:
+    """A product with settings as they come, for all tests that change none; it echoes what it hears."""
+    async with product(new_data_dir(tmp_path_factory.mktemp("product"))) as whole:
+        yield whole

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -29,12 +30,40 @@ class Spoken:
         return samples_of_pcm16(bytes(self.pcm))
 
 
-@contextlib.asynccontextmanager
-async def tapped_tts(port: int, target: int, swap_in: NDArray[np.int16] | None = None) -> AsyncIterator[list[Spoken]]:
-    """A voice service at `port` that is the one at `target`; yields what it spoke, by utterance in order.
+_FRAME_MS = 40
 
-    Args: swap_in: sound at 48 kHz that is heard instead, from the first sample on.
+
+@dataclass
+class Spoilt:
+    """What is done to what passes, until it is set back.
+
+    Args:
+        swap_in: sound at 48 kHz that is heard instead of what is said, from the first sample on.
+        is_frozen: every frame shows the same picture.
+        late_ms: every frame shows what was due before.
     """
+
+    swap_in: NDArray[np.int16] | None = None
+    is_frozen: bool = False
+    late_ms: int = 0
+    _held: deque[bytes] = field(default_factory=deque)
+
+    def set_back(self) -> None:
+        """Let everything pass as it is."""
+        self.swap_in, self.is_frozen, self.late_ms = None, False, 0
+
+    def picture(self, due: bytes) -> bytes:
+        """What a frame shows."""
+        if not self.is_frozen or not self._held:
+            self._held.append(due)
+        while len(self._held) > self.late_ms // _FRAME_MS + 1:
+            self._held.popleft()
+        return self._held[0]
+
+
+@contextlib.asynccontextmanager
+async def tapped_tts(port: int, target: int, spoilt: Spoilt) -> AsyncIterator[list[Spoken]]:
+    """A voice service at `port` that is the one at `target`; yields what it spoke, by utterance in order."""
     spoken: dict[str, Spoken] = {}
     heard: list[Spoken] = []
 
@@ -58,11 +87,11 @@ async def tapped_tts(port: int, target: int, swap_in: NDArray[np.int16] | None =
             of(answer.timing.utterance_id).visemes.extend(answer.timing.visemes)
         if answer.HasField("audio"):
             noted = of(answer.audio.utterance_id)
-            if swap_in is not None:
+            if spoilt.swap_in is not None:
                 start = len(noted.pcm) // 2
                 count = len(answer.audio.data) // 2
                 other = np.zeros(count, "<i2")
-                piece = swap_in[start : start + count]
+                piece = spoilt.swap_in[start : start + count]
                 other[: len(piece)] = piece
                 noted.pcm += answer.audio.data
                 answer.audio.data = other.tobytes()
@@ -75,16 +104,9 @@ async def tapped_tts(port: int, target: int, swap_in: NDArray[np.int16] | None =
 
 
 @contextlib.asynccontextmanager
-async def tapped_render(
-    port: int, target: int, *, frozen: bool = False, late_ms: int = 0
-) -> AsyncIterator[list[render_pb2.VideoFrame]]:
-    """A face service at `port` that is the one at `target`; yields the frames that passed, without their pixels.
-
-    Args: frozen: every frame shows the picture of the first; late_ms: every frame shows what was due before.
-    """
+async def tapped_render(port: int, target: int, spoilt: Spoilt) -> AsyncIterator[list[render_pb2.VideoFrame]]:
+    """A face service at `port` that is the one at `target`; yields the frames that passed, without their pixels."""
     frames: list[render_pb2.VideoFrame] = []
-    first: list[bytes] = []
-    pending: list[bytes] = []
 
     def change(method: str, raw: bytes) -> bytes:
         if not method.endswith("StreamingRender"):
@@ -92,19 +114,12 @@ async def tapped_render(
         answer = render_pb2.StreamingRenderResponse.FromString(raw)
         if not answer.HasField("frame"):
             return raw
-        if not first:
-            first.append(answer.frame.data)
-        pending.append(answer.frame.data)
-        if frozen:
-            answer.frame.data = first[0]
-        elif late_ms:
-            answer.frame.data = pending[0]
-            if len(pending) > late_ms // 40:
-                pending.pop(0)
+        picture = spoilt.picture(answer.frame.data)
+        answer.frame.data = b""
         noted = render_pb2.VideoFrame()
         noted.CopyFrom(answer.frame)
-        noted.data = b""
         frames.append(noted)
+        answer.frame.data = picture
         return answer.SerializeToString()
 
     async with passing(port, target, lambda *_: None, change):

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import base64
-from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
 from avatar.conversation.v1 import conversation_pb2, conversation_pb2_grpc
 
-from services.common.settings import ServerSettings
 from services.render.landmarks import FaceLandmarker
-from tests.e2e.conftest import SAMPLE_RATE_HZ, product
+from tests.e2e.conftest import SAMPLE_RATE_HZ, Product
 from tools.bench.browser import browsing
 from tools.bench.lips import apertures, find_in
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(180)]
 
 ANSWER = "one and two and three and four and five and six and seven and eight and nine and ten and eleven and twelve"
 OVER = "no please stop that now and listen to me"
@@ -32,17 +30,14 @@ def last_sound_ms(samples: np.ndarray, start_ms: float) -> float:
     return start_ms + float(loud[-1] + 1) * 5.0
 
 
-async def test_speech_over_the_answer_stops_sound_and_lips_at_once(tmp_path: Path) -> None:
-    data_dir = tmp_path / "data"
-    data_dir.mkdir()
-    (data_dir / "models").symlink_to(ServerSettings().data_dir / "models")
-    async with product(data_dir, reply="assistant") as running, browsing(scripted_microphone=True) as browser:
-        await browser.start(running.address)
-        await browser.keep_pictures()
+async def test_speech_over_the_answer_stops_sound_and_lips_at_once(running: Product) -> None:
+    async with browsing(scripted_microphone=True) as browser:
+        await browser.start(running.address, "?reply=assistant")
         over = (await running.synthesise(OVER)).astype(np.float32) / 32768
         name = await browser.page.evaluate("capture.conversation")
         async with grpc.aio.insecure_channel(f"127.0.0.1:{running.stack.ports.legacy}") as channel:
             stub = conversation_pb2_grpc.ConversationServiceStub(channel)
+            await browser.keep_pictures()
             await stub.Say(conversation_pb2.SayRequest(name=name, text=ANSWER, utterance_id="answer"))
             started = await browser.event("utterance_started")
             await browser.wait_until(started["at"] + 1500)
@@ -50,6 +45,7 @@ async def test_speech_over_the_answer_stops_sound_and_lips_at_once(tmp_path: Pat
                 "speech => capture.speak(speech)", base64.b64encode(over.tobytes()).decode()
             )
             ended = await browser.event("utterance_ended")
+            drawn = len(running.frames)
             await browser.wait_until(ended["at"] + 1500)
             kept = await stub.GetConversation(conversation_pb2.GetConversationRequest(name=name))
         sound = await browser.sound()
@@ -73,11 +69,11 @@ async def test_speech_over_the_answer_stops_sound_and_lips_at_once(tmp_path: Pat
     assert not any("answer" in str(event.get("caption", "")) for event in later)
     assert silent_ms <= acknowledged + STOP_MS
     sent = [frame.utterance_id for frame in running.frames]
-    assert "answer" in sent
-    assert "answer" not in sent[len(sent) - sent[::-1].index("answer") :]
+    assert "answer" in sent[:drawn]
+    assert "answer" not in sent[drawn:]
 
     # The mouth is shut within 150 ms more, and stays shut.
-    aperture = apertures(frames, FaceLandmarker(data_dir))
+    aperture = apertures(frames, FaceLandmarker(running.data_dir))
     shown = np.array([frame.shown_ms for frame in frames])
     open_at = np.nanmax(aperture[(shown > started["at"]) & (shown < silent_ms)])
     rest = np.nanmedian(aperture[shown > silent_ms + 600])
@@ -94,5 +90,6 @@ async def test_speech_over_the_answer_stops_sound_and_lips_at_once(tmp_path: Pat
     # Where the last sound that was heard stands in what the voice made; the browser may stretch what came before it.
     end = int((silent_ms - sound.start_ms) * SAMPLE_RATE_HZ / 1000)
     tail = sound.samples[end - SAMPLE_RATE_HZ // 2 : end]
-    heard_s = (find_in(running.spoken[0].sound, tail) + len(tail)) / SAMPLE_RATE_HZ
+    (answer,) = [spoken for spoken in running.spoken if spoken.text == ANSWER]
+    heard_s = (find_in(answer.sound, tail) + len(tail)) / SAMPLE_RATE_HZ
     assert item.heard_duration.ToMilliseconds() / 1000 == pytest.approx(heard_s, abs=0.15)

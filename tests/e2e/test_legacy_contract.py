@@ -17,40 +17,31 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from services.common.settings import ServerSettings
 from services.render.avatars import _DEFAULT_PORTRAIT
-from tests.e2e.conftest import Product, product
+from tests.e2e.conftest import Product
 from tests.fakes.browser import browser, connections_settled, socket_at
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(300)]
 PORTS = {8081: "render", 8082: "tts", 8083: "stt", 8084: "stt_second", 8085: "page", 8086: "legacy"}
 SENTENCE = "I would like to order a cup of coffee"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def older(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Product]:
-    data_dir = tmp_path_factory.mktemp("data")
-    (data_dir / "models").symlink_to(ServerSettings().data_dir / "models")
-    async with product(data_dir) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession() as session:
         yield session
 
 
-def address(older: Product, port: int, path: str) -> str:
-    return f"http://127.0.0.1:{getattr(older.stack.ports, PORTS[port])}{path}"
+def address(running: Product, port: int, path: str) -> str:
+    return f"http://127.0.0.1:{getattr(running.stack.ports, PORTS[port])}{path}"
 
 
 @pytest.mark.data
-async def test_the_black_box_check_passes_with_nothing_skipped(older: Product, test_data: Path) -> None:
+async def test_the_black_box_check_passes_with_nothing_skipped(running: Product, test_data: Path) -> None:
     check = test_data.parent / "checks" / "legacy_contract.py"
     portraits = test_data / "portraits"
     arguments = ["--engines", "embedded", "--strict", "--slow"]
-    arguments += ["--ports", ",".join(f"{port}={getattr(older.stack.ports, name)}" for port, name in PORTS.items())]
+    arguments += ["--ports", ",".join(f"{port}={getattr(running.stack.ports, name)}" for port, name in PORTS.items())]
     arguments += ["--image", str(portraits / "mona-lisa.jpg"), "--image2", str(portraits / "donna-velata.jpg")]
     arguments += ["--wav", str(test_data / "speech" / "sample.en.wav")]
     process = await asyncio.create_subprocess_exec(
@@ -63,22 +54,22 @@ async def test_the_black_box_check_passes_with_nothing_skipped(older: Product, t
 
 
 async def test_every_port_tells_its_health_in_the_words_of_both_stacks(
-    older: Product, http: aiohttp.ClientSession
+    running: Product, http: aiohttp.ClientSession
 ) -> None:
     for port in (8081, 8082, 8083, 8084):
-        async with http.get(address(older, port, "/health")) as response:
+        async with http.get(address(running, port, "/health")) as response:
             health = await response.json()
         assert (response.status, response.content_type) == (200, "application/json")
         assert (health["status"], health["model_loaded"], health["device"]) == ("healthy", True, "cpu")
         assert health["engine"]["name"]
 
 
-async def test_a_portrait_smiles(older: Product, http: aiohttp.ClientSession) -> None:
+async def test_a_portrait_smiles(running: Product, http: aiohttp.ClientSession) -> None:
     pictures = []
     for expression in ("neutral", "happy"):
         form = aiohttp.FormData({"expression": expression, "intensity": "1.0"})
         form.add_field("source_image", _DEFAULT_PORTRAIT.read_bytes(), filename="../../x.jpg")
-        async with http.post(address(older, 8081, "/api/render"), data=form) as response:
+        async with http.post(address(running, 8081, "/api/render"), data=form) as response:
             assert (response.status, response.content_type) == (200, "image/jpeg")
             picture = cv2.imdecode(np.frombuffer(await response.read(), np.uint8), cv2.IMREAD_GRAYSCALE)
         assert picture is not None
@@ -90,8 +81,8 @@ async def test_a_portrait_smiles(older: Product, http: aiohttp.ClientSession) ->
     assert changed[:64, :64].mean() < changed[200:420, 160:350].mean() / 2
 
 
-async def spoken(older: Product, http: aiohttp.ClientSession, **members: Any) -> bytes:
-    async with http.post(address(older, 8082, "/synthesize"), json=members) as response:
+async def spoken(running: Product, http: aiohttp.ClientSession, **members: Any) -> bytes:
+    async with http.post(address(running, 8082, "/synthesize"), json=members) as response:
         assert (response.status, response.content_type) == (200, "audio/wav")
         sound = await response.read()
     with wave.open(io.BytesIO(sound)) as file:
@@ -113,21 +104,28 @@ def as_opus(sound: bytes, container: str) -> bytes:
 
 
 async def heard(
-    older: Product, http: aiohttp.ClientSession, port: int, recording: bytes, texts: Mapping[str, str], query: str = ""
+    running: Product,
+    http: aiohttp.ClientSession,
+    port: int,
+    recording: bytes,
+    texts: Mapping[str, str],
+    query: str = "",
 ) -> tuple[int, Any]:
     form = aiohttp.FormData(texts)
     form.add_field("file", recording, filename="recording.webm", content_type="audio/webm")
-    async with http.post(address(older, port, f"/transcribe{query}"), data=form) as response:
+    async with http.post(address(running, port, f"/transcribe{query}"), data=form) as response:
         assert response.content_type == "application/json"
         return response.status, await response.json()
 
 
 @pytest.mark.parametrize("container", ["wav", "webm", "ogg"])
-async def test_what_one_port_says_two_others_hear(older: Product, http: aiohttp.ClientSession, container: str) -> None:
-    sound = await spoken(older, http, text=SENTENCE, language="en", speaker="Martin (male)", voice_id="ignored")
+async def test_what_one_port_says_two_others_hear(
+    running: Product, http: aiohttp.ClientSession, container: str
+) -> None:
+    sound = await spoken(running, http, text=SENTENCE, language="en", speaker="Martin (male)", voice_id="ignored")
     recording = sound if container == "wav" else as_opus(sound, container)
-    whisper = await heard(older, http, 8083, recording, {"language": "en", "return_timestamps": "true"})
-    canary = await heard(older, http, 8084, recording, {}, "?language=en&task=transcribe")
+    whisper = await heard(running, http, 8083, recording, {"language": "en", "return_timestamps": "true"})
+    canary = await heard(running, http, 8084, recording, {}, "?language=en&task=transcribe")
     assert (whisper[0], canary[0]) == (200, 200)
     assert "would like to order" in whisper[1]["text"]
     assert whisper[1]["chunks"]
@@ -135,25 +133,25 @@ async def test_what_one_port_says_two_others_hear(older: Product, http: aiohttp.
 
 
 async def test_what_the_engines_cannot_do_is_refused_with_what_they_can(
-    older: Product, http: aiohttp.ClientSession
+    running: Product, http: aiohttp.ClientSession
 ) -> None:
-    sound = await spoken(older, http, text="hello")
+    sound = await spoken(running, http, text="hello")
     for port in (8083, 8084):
-        status, error = await heard(older, http, port, sound, {"language": "de"})
+        status, error = await heard(running, http, port, sound, {"language": "de"})
         assert status == 400
         assert "en (english)" in error["detail"]
-        status, error = await heard(older, http, port, sound, {"task": "translate"})
+        status, error = await heard(running, http, port, sound, {"task": "translate"})
         assert status == 501
         assert "transcribe" in error["detail"]
     form = aiohttp.FormData({"text": "hello"})
     form.add_field("speaker_audio", sound, filename="me.wav")
-    async with http.post(address(older, 8082, "/synthesize-with-voice-clone"), data=form) as response:
+    async with http.post(address(running, 8082, "/synthesize-with-voice-clone"), data=form) as response:
         assert response.status == 501
         assert "Anna" in (await response.json())["detail"]
 
 
-async def test_an_old_browser_client_offers_before_its_config_and_hears_the_greeting(older: Product) -> None:
-    url = address(older, 8086, "/signaling/some-id").replace("http", "ws", 1)
+async def test_an_old_browser_client_offers_before_its_config_and_hears_the_greeting(running: Product) -> None:
+    url = address(running, 8086, "/signaling/some-id").replace("http", "ws", 1)
     try:
         async with socket_at(url) as socket, browser(microphone=True, data=True) as person:
             answer = await socket.answer_to(person.peer)
