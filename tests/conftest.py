@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 
+# How fast examples are made and tried depends on what else the machine does.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 # Settings that somebody has for a stack of their own are not for its tests.
 os.environ["AVATAR_CONFIG"] = os.devnull
 # Processes of several tests, and those of a stack that runs beside them, would meet at the ports of /metrics.
