@@ -105,4 +105,4 @@ def test_a_bad_setting_stops_the_start(name: str, value: str) -> None:
 def test_without_the_model_files_the_start_says_what_to_do(tmp_path: Path) -> None:
     code, errors = outcome(start(AVATAR_DATA_DIR=str(tmp_path)))
     assert code != 0
-    assert "silero_vad.onnx is missing; run `make setup`" in errors
+    assert "silero_vad.onnx is missing; `make setup` fetches it" in errors
