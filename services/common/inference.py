@@ -49,7 +49,11 @@ class InferenceThread:
         future = self._executor.submit(on_thread)
         # A cancelled await does not stop the thread, so the thread itself gives the slot back.
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release))
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            # It holds the call's error, and that this frame: a cycle in which the call's arguments would stay.
+            del future
 
     def _release(self) -> None:
         self._free += 1

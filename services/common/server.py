@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from services.common import legacy_http, metrics
 from services.common.errors import NotReadyError
 from services.common.log import get_logger
+from services.common.memory import LargeMessageInterceptor
 from services.common.observation import ObservationInterceptor
 from services.common.settings import ServerSettings
 from services.common.status import ErrorStatusInterceptor, abort
@@ -107,6 +108,7 @@ class Server:
         # avatar.tts.v1.TextToSpeechService is of the process "tts".
         self.tracer = open_tracer(service_names[0].split(".")[1], settings.otlp_endpoint)
         interceptors = [
+            LargeMessageInterceptor(),
             ObservationInterceptor(self.tracer),
             self._readiness,
             legacy_http.UnreadableRequestInterceptor(),
