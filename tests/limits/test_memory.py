@@ -15,12 +15,12 @@ from tests.limits.refusals import FULL, INVALID, MIB, create
 from tests.limits.world import World
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
-# What may stay: buffers of connections, and code that had not run yet. One message more would be 60 MiB.
-KEPT_BYTES = 48 * MIB
+# Of the 720 MiB that come twice: gRPC keeps room to read the next large message of a connection as long as it is open.
+KEPT_BYTES = 160 * MIB
 TIDY_S = 30.0
 
 
-async def test_six_messages_of_60_mib_at_once_leave_nothing_behind(world: World) -> None:
+async def test_messages_of_60_mib_leave_no_more_than_room_for_the_next(world: World) -> None:
     voice = tts_pb2_grpc.TextToSpeechServiceStub(world.channels["tts"])
     text = tts_pb2.SynthesizeRequest(text="a" * (60 * MIB))
     before = {name: world.memory_bytes(name) for name in ("tts", "render")}
