@@ -62,7 +62,7 @@ class Spade(nn.Module):
         """Args: x: shape (n, channels, h, w); seg: shape (n, seg_channels, h / k, w / k). Returns: as x."""
         hidden = self.mlp_shared(nnf.interpolate(seg, size=x.shape[2:], mode="nearest"))
         normal = nnf.instance_norm(x, eps=NORM_EPSILON)
-        return cast(Tensor, normal * (1 + self.mlp_gamma(hidden)) + self.mlp_beta(hidden))
+        return cast("Tensor", normal * (1 + self.mlp_gamma(hidden)) + self.mlp_beta(hidden))
 
 
 class SpadeResidualBlock(nn.Module):
@@ -84,7 +84,7 @@ class SpadeResidualBlock(nn.Module):
         """Args: x: shape (n, in, h, w); seg: shape (n, seg_channels, h / k, w / k). Returns: shape (n, out, h, w)."""
         shortcut = self.conv_s(self.norm_s(x, seg)) if self.has_own_shortcut else x
         inner = self.conv_0(nnf.leaky_relu(self.norm_0(x, seg), SLOPE))
-        return cast(Tensor, shortcut + self.conv_1(nnf.leaky_relu(self.norm_1(inner, seg), SLOPE)))
+        return cast("Tensor", shortcut + self.conv_1(nnf.leaky_relu(self.norm_1(inner, seg), SLOPE)))
 
 
 class SpadeGenerator(nn.Module):
@@ -104,7 +104,7 @@ class SpadeGenerator(nn.Module):
     @property
     def middle_blocks(self) -> list[SpadeResidualBlock]:
         """Those at the features' own size, in their order."""
-        return [cast(SpadeResidualBlock, getattr(self, f"G_middle_{index}")) for index in range(MIDDLE_BLOCKS)]
+        return [cast("SpadeResidualBlock", getattr(self, f"G_middle_{index}")) for index in range(MIDDLE_BLOCKS)]
 
     def forward(self, seg: Tensor) -> Tensor:
         """Draw.

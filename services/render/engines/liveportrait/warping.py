@@ -6,6 +6,7 @@ Attribute names are those of the published checkpoint's keys.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -34,15 +35,16 @@ class Warped(NamedTuple):
     deformation: Tensor
 
 
-def coordinate_grid(depth: int, height: int, width: int, device: torch.device) -> Tensor:
+def coordinate_grid(shape: Sequence[int], device: torch.device) -> Tensor:
     """Places of the voxels, -1 and 1 being the centres of the outermost ones.
 
     `sample` takes -1 and 1 as their outer edges, so sampling at this grid is not the identity. The checkpoints were
     trained so.
 
+    Args: shape: depth, height, width.
     Returns: shape (depth, height, width, 3), float32, the last axis (x, y, z).
     """
-    z, y, x = (torch.linspace(-1.0, 1.0, n, device=device) for n in (depth, height, width))
+    z, y, x = (torch.linspace(-1.0, 1.0, n, device=device) for n in shape)
     zz, yy, xx = torch.meshgrid(z, y, x, indexing="ij")
     return torch.stack([xx, yy, zz], dim=-1)
 
@@ -168,7 +170,7 @@ class Hourglass(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, in, d, h, w) to (n, block_expansion + in, d, h, w)."""
-        return cast(Tensor, self.decoder(self.encoder(x)))
+        return cast("Tensor", self.decoder(self.encoder(x)))
 
 
 class DenseMotionNetwork(nn.Module):
@@ -189,7 +191,7 @@ class DenseMotionNetwork(nn.Module):
         Returns: deformation, shape (b, d, h, w, 3); occlusion, shape (b, 1, h, w).
         """
         compressed = nnf.relu(self.norm(self.compress(feature)))  # (b, compress, d, h, w)
-        grid = coordinate_grid(*feature.shape[2:], feature.device)  # (d, h, w, 3)
+        grid = coordinate_grid(feature.shape[2:], feature.device)  # (d, h, w, 3)
         motions = sparse_motion(grid, kp_source, kp_driving)  # (b, 1 + num_kp, d, h, w, 3)
         moved = torch.stack([sample(compressed, one) for one in motions.unbind(1)], dim=1)
         heatmap = keypoint_heatmap(grid, kp_driving) - keypoint_heatmap(grid, kp_source)
