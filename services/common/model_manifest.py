@@ -1,0 +1,168 @@
+"""The models that `avatar models` fetches: where each file lies, its hash, and the licence that it comes under."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from services.common.errors import NotFoundError
+from services.common.settings_file import meant
+
+
+@dataclass(frozen=True, slots=True)
+class Licence:
+    """What a model may be used for.
+
+    Args:
+        name: as it is typed after `--accept-licence`.
+        title: as people know it.
+        url: where it can be read.
+        allows: what it allows, as the end of a sentence.
+        needs_yes: whether somebody has to accept it first, because it forbids what many do.
+    """
+
+    name: str
+    title: str
+    url: str
+    allows: str
+    needs_yes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """One file. Args: path: in the repository, and below the model's folder; sha256: 64 digits."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Files of one repository of a hub, at one revision and under one licence.
+
+    Args:
+        name: as people type it.
+        service: which process reads it.
+        purpose: what it is, for a list.
+        repository: OWNER/NAME on the hub.
+        revision: the commit, 40 digits; a branch would move.
+        folder: below the folder of all models; models that are read together share one.
+        companion_of: the model that can use it and does without; empty for one that stands alone.
+        without: what that model does then, as a sentence.
+    """
+
+    name: str
+    service: Literal["render", "tts", "stt"]
+    purpose: str
+    repository: str
+    revision: str
+    licence: Licence
+    folder: str
+    files: tuple[HubFile, ...]
+    companion_of: str = ""
+    without: str = ""
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.size_bytes for file in self.files)
+
+
+_MIT = Licence(
+    name="mit-liveportrait",
+    title="MIT",
+    url="https://github.com/KwaiVGI/LivePortrait/blob/main/LICENSE",
+    allows="any use, commercial use too, as long as its notice stays with the files",
+    needs_yes=False,
+)
+_INSIGHTFACE = Licence(
+    name="insightface-non-commercial",
+    title="InsightFace models, non-commercial",
+    url="https://github.com/deepinsight/insightface#license",
+    allows="research that is not commercial, and nothing else; for other use ask its authors",
+    needs_yes=True,
+)
+# The repository that was KwaiVGI/LivePortrait; the older name leads here. Sizes and hashes are those that the hub
+# itself gives for its LFS files; repositories of others that carry the same pointers agree on all of them.
+_LIVEPORTRAIT = "KlingTeam/LivePortrait"
+_LIVEPORTRAIT_REVISION = "82a4fa6735ca58432b6ce39301b4b9ee066dea47"
+
+MODELS = (
+    Model(
+        name="liveportrait",
+        service="render",
+        purpose="LivePortrait: a portrait that speaks, drawn on a GPU",
+        repository=_LIVEPORTRAIT,
+        revision=_LIVEPORTRAIT_REVISION,
+        licence=_MIT,
+        folder="liveportrait",
+        files=(
+            HubFile(
+                "liveportrait/base_models/appearance_feature_extractor.pth",
+                3_387_959,
+                "5279bb8654293dbdf327030b397f107237dd9212fb11dd75b83dfb635211ceb5",
+            ),
+            HubFile(
+                "liveportrait/base_models/motion_extractor.pth",
+                112_545_506,
+                "251e6a94ad667a1d0c69526d292677165110ef7f0cf0f6d199f0e414e8aa0ca5",
+            ),
+            HubFile(
+                "liveportrait/base_models/spade_generator.pth",
+                221_813_590,
+                "4780afc7909a9f84e24c01d73b31a555ef651521a1fe3b2429bd04534d992aee",
+            ),
+            HubFile(
+                "liveportrait/base_models/warping_module.pth",
+                182_180_086,
+                "2f61a6f265fe344f14132364859a78bdbbc2068577170693da57fb96d636e282",
+            ),
+            HubFile(
+                "liveportrait/retargeting_models/stitching_retargeting_module.pth",
+                2_393_098,
+                "3652d5a3f95099141a56986aaddec92fadf0a73c87a20fac9a2c07c32b28b611",
+            ),
+            HubFile(
+                "liveportrait/landmark.onnx",
+                114_666_491,
+                "31d22a5041326c31f19b78886939a634a5aedcaa5ab8b9b951a1167595d147db",
+            ),
+        ),
+    ),
+    Model(
+        name="insightface",
+        service="render",
+        purpose="the face detector that LivePortrait was published with",
+        repository=_LIVEPORTRAIT,
+        revision=_LIVEPORTRAIT_REVISION,
+        licence=_INSIGHTFACE,
+        folder="liveportrait",
+        files=(
+            HubFile(
+                "insightface/models/buffalo_l/det_10g.onnx",
+                16_923_827,
+                "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91",
+            ),
+            HubFile(
+                "insightface/models/buffalo_l/2d106det.onnx",
+                5_030_888,
+                "f001b856447c413801ef5c42091ed0cd516fcd21f2d6b79635b1e733a7109dbf",
+            ),
+        ),
+        companion_of="liveportrait",
+        without="the face in a portrait is then found by the small detector of the set-up",
+    ),
+)
+
+
+def find(name: str) -> Model:
+    """The model of a name. Raises: NotFoundError, which names those that there are."""
+    known = {model.name: model for model in MODELS}
+    if name not in known:
+        raise NotFoundError(f"there is no model {name}{meant(name, known)}; there are {', '.join(known)}")
+    return known[name]
+
+
+def companions(model: Model) -> list[Model]:
+    """The models that this one can use and does without."""
+    return [other for other in MODELS if other.companion_of == model.name]
