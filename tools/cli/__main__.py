@@ -22,7 +22,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from services.common import settings_file
 from services.common.errors import AvatarError, InvalidRequestError, NotReadyError
 from services.common.settings_file import SettingsError
-from tools.cli import lan, stack, state, talk
+from tools.cli import lan, models, stack, state, talk
 from tools.cli.announce import announce_token
 from tools.cli.services import channels, public_channel
 from tools.cli.settings import print_all, read_all
@@ -278,6 +278,8 @@ def _parser() -> argparse.ArgumentParser:
     talking.add_argument("--consent", default="", help="who agreed to the use of this face, and how")
     talking.add_argument("--confirm", action="store_true", help="take a portrait that may not be a person's face")
     talking.set_defaults(run=lambda given: asyncio.run(_talk(given)))
+
+    models.add_parser(commands)
 
     bench = commands.add_parser("bench", help="measure the performance, for developers")
     bench.add_argument("what", choices=("conversation", "render", "tts", "stt", "wire"))
