@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61vatar/media/v1/media.proto\x12\x0f\x61vatar.media.v1\x1a\x1egoogle/protobuf/duration.proto\"q\n\x0b\x41udioFormat\x12\x30\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x1e.avatar.media.v1.AudioEncoding\x12\x19\n\x11sample_rate_hertz\x18\x02 \x01(\x05\x12\x15\n\rchannel_count\x18\x03 \x01(\x05\"s\n\nAudioChunk\x12\x14\n\x0cutterance_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12/\n\x0cstart_offset\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"\xc8\x01\n\nWordTiming\x12\x0c\n\x04word\x18\x01 \x01(\t\x12/\n\x0cstart_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\nconfidence\x18\x04 \x01(\x02H\x00\x88\x01\x01\x12\x12\n\ntext_begin\x18\x05 \x01(\x05\x12\x10\n\x08text_end\x18\x06 \x01(\x05\x42\r\n\x0b_confidence\"\x80\x01\n\rPhonemeTiming\x12\x0f\n\x07phoneme\x18\x01 \x01(\t\x12/\n\x0cstart_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa7\x01\n\x0cVisemeTiming\x12\'\n\x06viseme\x18\x01 \x01(\x0e\x32\x17.avatar.media.v1.Viseme\x12/\n\x0cstart_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06weight\x18\x04 \x01(\x02\"*\n\nEngineInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t*L\n\rAudioEncoding\x12\x1e\n\x1a\x41UDIO_ENCODING_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41UDIO_ENCODING_LINEAR16\x10\x01*\x81\x02\n\x06Viseme\x12\x16\n\x12VISEME_UNSPECIFIED\x10\x00\x12\x0e\n\nVISEME_SIL\x10\x01\x12\r\n\tVISEME_PP\x10\x02\x12\r\n\tVISEME_FF\x10\x03\x12\r\n\tVISEME_TH\x10\x04\x12\r\n\tVISEME_DD\x10\x05\x12\r\n\tVISEME_KK\x10\x06\x12\r\n\tVISEME_CH\x10\x07\x12\r\n\tVISEME_SS\x10\x08\x12\r\n\tVISEME_NN\x10\t\x12\r\n\tVISEME_RR\x10\n\x12\r\n\tVISEME_AA\x10\x0b\x12\x0c\n\x08VISEME_E\x10\x0c\x12\r\n\tVISEME_IH\x10\r\x12\r\n\tVISEME_OH\x10\x0e\x12\r\n\tVISEME_OU\x10\x0f\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61vatar/media/v1/media.proto\x12\x0f\x61vatar.media.v1\x1a\x1egoogle/protobuf/duration.proto\"q\n\x0b\x41udioFormat\x12\x30\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x1e.avatar.media.v1.AudioEncoding\x12\x19\n\x11sample_rate_hertz\x18\x02 \x01(\x05\x12\x15\n\rchannel_count\x18\x03 \x01(\x05\"s\n\nAudioChunk\x12\x14\n\x0cutterance_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12/\n\x0cstart_offset\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"\xc8\x01\n\nWordTiming\x12\x0c\n\x04word\x18\x01 \x01(\t\x12/\n\x0cstart_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\nconfidence\x18\x04 \x01(\x02H\x00\x88\x01\x01\x12\x12\n\ntext_begin\x18\x05 \x01(\x05\x12\x10\n\x08text_end\x18\x06 \x01(\x05\x42\r\n\x0b_confidence\"\x80\x01\n\rPhonemeTiming\x12\x0f\n\x07phoneme\x18\x01 \x01(\t\x12/\n\x0cstart_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa7\x01\n\x0cVisemeTiming\x12\'\n\x06viseme\x18\x01 \x01(\x0e\x32\x17.avatar.media.v1.Viseme\x12/\n\x0cstart_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06weight\x18\x04 \x01(\x02\"F\n\nEngineInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x11\n\x04path\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_path*L\n\rAudioEncoding\x12\x1e\n\x1a\x41UDIO_ENCODING_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41UDIO_ENCODING_LINEAR16\x10\x01*\x81\x02\n\x06Viseme\x12\x16\n\x12VISEME_UNSPECIFIED\x10\x00\x12\x0e\n\nVISEME_SIL\x10\x01\x12\r\n\tVISEME_PP\x10\x02\x12\r\n\tVISEME_FF\x10\x03\x12\r\n\tVISEME_TH\x10\x04\x12\r\n\tVISEME_DD\x10\x05\x12\r\n\tVISEME_KK\x10\x06\x12\r\n\tVISEME_CH\x10\x07\x12\r\n\tVISEME_SS\x10\x08\x12\r\n\tVISEME_NN\x10\t\x12\r\n\tVISEME_RR\x10\n\x12\r\n\tVISEME_AA\x10\x0b\x12\x0c\n\x08VISEME_E\x10\x0c\x12\r\n\tVISEME_IH\x10\r\x12\r\n\tVISEME_OH\x10\x0e\x12\r\n\tVISEME_OU\x10\x0f\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'avatar.media.v1.media_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_AUDIOENCODING']._serialized_start=860
-  _globals['_AUDIOENCODING']._serialized_end=936
-  _globals['_VISEME']._serialized_start=939
-  _globals['_VISEME']._serialized_end=1196
+  _globals['_AUDIOENCODING']._serialized_start=888
+  _globals['_AUDIOENCODING']._serialized_end=964
+  _globals['_VISEME']._serialized_start=967
+  _globals['_VISEME']._serialized_end=1224
   _globals['_AUDIOFORMAT']._serialized_start=80
   _globals['_AUDIOFORMAT']._serialized_end=193
   _globals['_AUDIOCHUNK']._serialized_start=195
@@ -47,5 +47,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VISEMETIMING']._serialized_start=647
   _globals['_VISEMETIMING']._serialized_end=814
   _globals['_ENGINEINFO']._serialized_start=816
-  _globals['_ENGINEINFO']._serialized_end=858
+  _globals['_ENGINEINFO']._serialized_end=886
 # @@protoc_insertion_point(module_scope)

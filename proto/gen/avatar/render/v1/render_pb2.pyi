@@ -508,6 +508,7 @@ class StreamingRenderRequest(_message.Message):
         PRESENTATION_OFFSET_FIELD_NUMBER: _builtins.int
         UTTERANCE_ID_FIELD_NUMBER: _builtins.int
         UTTERANCE_OFFSET_FIELD_NUMBER: _builtins.int
+        USEFUL_DURATION_FIELD_NUMBER: _builtins.int
         frame_index: _builtins.int
         """Rises with each request; comes back with the frame."""
         utterance_id: _builtins.str
@@ -522,6 +523,12 @@ class StreamingRenderRequest(_message.Message):
         def utterance_offset(self) -> _duration_pb2.Duration:
             """The place in that utterance's audio that is heard then."""
 
+        @_builtins.property
+        def useful_duration(self) -> _duration_pb2.Duration:
+            """For how long from now the frame is of use. One that would be made later, or that is more than the stream may have
+            now, is answered by FrameDropped. Unset: it is drawn, however late. What two drawings take is always granted.
+            """
+
         def __init__(
             self,
             *,
@@ -529,10 +536,11 @@ class StreamingRenderRequest(_message.Message):
             presentation_offset: _duration_pb2.Duration | None = ...,
             utterance_id: _builtins.str = ...,
             utterance_offset: _duration_pb2.Duration | None = ...,
+            useful_duration: _duration_pb2.Duration | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["presentation_offset", b"presentation_offset", "utterance_offset", b"utterance_offset"]  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["presentation_offset", b"presentation_offset", "useful_duration", b"useful_duration", "utterance_offset", b"utterance_offset"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["frame_index", b"frame_index", "presentation_offset", b"presentation_offset", "utterance_id", b"utterance_id", "utterance_offset", b"utterance_offset"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["frame_index", b"frame_index", "presentation_offset", b"presentation_offset", "useful_duration", b"useful_duration", "utterance_id", b"utterance_id", "utterance_offset", b"utterance_offset"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -806,11 +814,11 @@ class StreamingRenderResponse(_message.Message):
         LOOK_AHEAD_DURATION_FIELD_NUMBER: _builtins.int
         @_builtins.property
         def config(self) -> Global___RenderConfig:
-            """The caller's config with every default filled in."""
+            """The caller's config with every default filled in, and with the frame rate that there is room for: see Changed."""
 
         @_builtins.property
         def engine(self) -> _media_pb2.EngineInfo:
-            """What draws."""
+            """What draws: "mesh", with the reason, where a better engine has no room for one more face."""
 
         @_builtins.property
         def blendshape_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -884,11 +892,88 @@ class StreamingRenderResponse(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class FrameDropped(_message.Message):
+        """A frame that was asked for and will not come."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        class _Reason:
+            ValueType = _typing.NewType("ValueType", _builtins.int)
+            V: _TypeAlias = ValueType  # noqa: Y015
+
+        class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[StreamingRenderResponse.FrameDropped._Reason.ValueType], _builtins.type):
+            DESCRIPTOR: _descriptor.EnumDescriptor
+            REASON_UNSPECIFIED: StreamingRenderResponse.FrameDropped._Reason.ValueType  # 0
+            REASON_LATE: StreamingRenderResponse.FrameDropped._Reason.ValueType  # 1
+            """It would have been made too late to be of use."""
+            REASON_RATE: StreamingRenderResponse.FrameDropped._Reason.ValueType  # 2
+            """It came sooner after the last one than the frame rate in Started or Changed allows."""
+
+        class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
+            """Why a frame is dropped."""
+
+        REASON_UNSPECIFIED: StreamingRenderResponse.FrameDropped.Reason.ValueType  # 0
+        REASON_LATE: StreamingRenderResponse.FrameDropped.Reason.ValueType  # 1
+        """It would have been made too late to be of use."""
+        REASON_RATE: StreamingRenderResponse.FrameDropped.Reason.ValueType  # 2
+        """It came sooner after the last one than the frame rate in Started or Changed allows."""
+
+        FRAME_INDEX_FIELD_NUMBER: _builtins.int
+        REASON_FIELD_NUMBER: _builtins.int
+        frame_index: _builtins.int
+        """As asked."""
+        reason: Global___StreamingRenderResponse.FrameDropped.Reason.ValueType
+        """Why."""
+        def __init__(
+            self,
+            *,
+            frame_index: _builtins.int = ...,
+            reason: Global___StreamingRenderResponse.FrameDropped.Reason.ValueType = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["frame_index", b"frame_index", "reason", b"reason"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Changed(_message.Message):
+        """What the server really does from the next frame on. Sent when it differs from what Started or the last Changed said."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CONFIG_FIELD_NUMBER: _builtins.int
+        ENGINE_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def config(self) -> Global___RenderConfig:
+            """As in Started. Under load all live streams have fewer frames: the caller's rate, then 25, 15 and 12 per second at
+            most; and more again when there is room.
+            """
+
+        @_builtins.property
+        def engine(self) -> _media_pb2.EngineInfo:
+            """As in Started. Another engine draws while the device of the first is lost; the first one may take another path."""
+
+        def __init__(
+            self,
+            *,
+            config: Global___RenderConfig | None = ...,
+            engine: _media_pb2.EngineInfo | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "engine", b"engine"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "engine", b"engine"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     STARTED_FIELD_NUMBER: _builtins.int
     FRAME_FIELD_NUMBER: _builtins.int
     INTERRUPTED_FIELD_NUMBER: _builtins.int
     UTTERANCE_RENDERED_FIELD_NUMBER: _builtins.int
     WARNING_FIELD_NUMBER: _builtins.int
+    FRAME_DROPPED_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___StreamingRenderResponse.Started:
         """First message: what the server will really do."""
@@ -907,7 +992,17 @@ class StreamingRenderResponse(_message.Message):
 
     @_builtins.property
     def warning(self) -> _status_pb2.Status:
-        """Something went wrong and the stream goes on."""
+        """Something went wrong and the stream goes on: audio is missing (DATA_LOSS), the engine's device was lost and another
+        engine draws (UNAVAILABLE), there will be fewer frames (RESOURCE_EXHAUSTED). What holds then follows in changed.
+        """
+
+    @_builtins.property
+    def frame_dropped(self) -> Global___StreamingRenderResponse.FrameDropped:
+        """A frame that was asked for and will not come; the last one stays. Only where FrameRequest.useful_duration was set."""
+
+    @_builtins.property
+    def changed(self) -> Global___StreamingRenderResponse.Changed:
+        """What the server really does has changed."""
 
     def __init__(
         self,
@@ -917,12 +1012,14 @@ class StreamingRenderResponse(_message.Message):
         interrupted: Global___StreamingRenderResponse.Interrupted | None = ...,
         utterance_rendered: Global___StreamingRenderResponse.UtteranceRendered | None = ...,
         warning: _status_pb2.Status | None = ...,
+        frame_dropped: Global___StreamingRenderResponse.FrameDropped | None = ...,
+        changed: Global___StreamingRenderResponse.Changed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "interrupted", b"interrupted", "response", b"response", "started", b"started", "utterance_rendered", b"utterance_rendered", "warning", b"warning"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "frame", b"frame", "frame_dropped", b"frame_dropped", "interrupted", b"interrupted", "response", b"response", "started", b"started", "utterance_rendered", b"utterance_rendered", "warning", b"warning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "interrupted", b"interrupted", "response", b"response", "started", b"started", "utterance_rendered", b"utterance_rendered", "warning", b"warning"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "frame", b"frame", "frame_dropped", b"frame_dropped", "interrupted", b"interrupted", "response", b"response", "started", b"started", "utterance_rendered", b"utterance_rendered", "warning", b"warning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_response: _TypeAlias = _typing.Literal["started", "frame", "interrupted", "utterance_rendered", "warning"]  # noqa: Y015
+    _WhichOneofReturnType_response: _TypeAlias = _typing.Literal["started", "frame", "interrupted", "utterance_rendered", "warning", "frame_dropped", "changed"]  # noqa: Y015
     _WhichOneofArgType_response: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_response) -> _WhichOneofReturnType_response | None: ...
 
@@ -999,7 +1096,7 @@ class GetHealthResponse(_message.Message):
     """"healthy"; any other state is an error status."""
     @_builtins.property
     def engine(self) -> _media_pb2.EngineInfo:
-        """What draws, and why."""
+        """What draws, and why; with the way in which it draws now, where it has several."""
 
     def __init__(
         self,

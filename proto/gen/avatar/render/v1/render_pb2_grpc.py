@@ -59,7 +59,9 @@ class RenderServiceServicer(object):
     """
 
     def StreamingRender(self, request_iterator, context):
-        """Speech, expression and gaze in, frames out, each with its place in the utterance. No HTTP binding (AIP-127).
+        """Speech, expression and gaze in, frames out, each with its place in the utterance. RESOURCE_EXHAUSTED, with a time for
+        the next try, when all streams are taken, or when no engine has room for one more live face. No HTTP binding
+        (AIP-127).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

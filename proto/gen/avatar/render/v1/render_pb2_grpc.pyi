@@ -36,7 +36,10 @@ class RenderServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RenderServiceAsyncStub: ...
     StreamingRender: _grpc.StreamStreamMultiCallable[_render_pb2.StreamingRenderRequest, _render_pb2.StreamingRenderResponse]
-    """Speech, expression and gaze in, frames out, each with its place in the utterance. No HTTP binding (AIP-127)."""
+    """Speech, expression and gaze in, frames out, each with its place in the utterance. RESOURCE_EXHAUSTED, with a time for
+    the next try, when all streams are taken, or when no engine has room for one more live face. No HTTP binding
+    (AIP-127).
+    """
     RenderStill: _grpc.UnaryUnaryMultiCallable[_render_pb2.RenderStillRequest, _httpbody_pb2.HttpBody]
     """One picture of a face with an expression, as JPEG. The HTTP twin of StreamingRender."""
     GetHealth: _grpc.UnaryUnaryMultiCallable[_render_pb2.GetHealthRequest, _render_pb2.GetHealthResponse]
@@ -48,7 +51,10 @@ class RenderServiceAsyncStub(RenderServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     StreamingRender: _aio.StreamStreamMultiCallable[_render_pb2.StreamingRenderRequest, _render_pb2.StreamingRenderResponse]  # type: ignore[assignment]
-    """Speech, expression and gaze in, frames out, each with its place in the utterance. No HTTP binding (AIP-127)."""
+    """Speech, expression and gaze in, frames out, each with its place in the utterance. RESOURCE_EXHAUSTED, with a time for
+    the next try, when all streams are taken, or when no engine has room for one more live face. No HTTP binding
+    (AIP-127).
+    """
     RenderStill: _aio.UnaryUnaryMultiCallable[_render_pb2.RenderStillRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """One picture of a face with an expression, as JPEG. The HTTP twin of StreamingRender."""
     GetHealth: _aio.UnaryUnaryMultiCallable[_render_pb2.GetHealthRequest, _render_pb2.GetHealthResponse]  # type: ignore[assignment]
@@ -63,7 +69,10 @@ class RenderServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_render_pb2.StreamingRenderRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_render_pb2.StreamingRenderResponse], _abc.AsyncIterator[_render_pb2.StreamingRenderResponse]]:
-        """Speech, expression and gaze in, frames out, each with its place in the utterance. No HTTP binding (AIP-127)."""
+        """Speech, expression and gaze in, frames out, each with its place in the utterance. RESOURCE_EXHAUSTED, with a time for
+        the next try, when all streams are taken, or when no engine has room for one more live face. No HTTP binding
+        (AIP-127).
+        """
 
     @_abc_1.abstractmethod
     def RenderStill(
