@@ -26,17 +26,24 @@ SERVICES = (
 )
 
 
-def _load(settings: RenderSettings) -> Stage:
+def _load(settings: RenderSettings) -> tuple[engines.Chosen, AvatarStore]:
     chosen = engines.load(settings)
-    log.get_logger(__name__).info("engine_chosen", engine=chosen.engine.name, reason=chosen.reason)
-    return Stage(settings, chosen, AvatarStore(settings.data_dir, settings.max_avatars))
+    log.get_logger(__name__).info(
+        "engine_chosen",
+        engine=chosen.engine.name,
+        reason=chosen.reason,
+        path=chosen.engine.path,
+        fallback=chosen.fallback.name if chosen.fallback else "",
+        prepared_mb=round(chosen.engine.capabilities.prepared_bytes / 1e6, 1),
+    )
+    return chosen, AvatarStore(settings.data_dir, settings.max_avatars)
 
 
 async def serve(settings: RenderSettings) -> None:
     """Run until SIGTERM."""
     with ExitStack() as after_drain:
         async with running(settings, SERVICES) as server:
-            stage = await asyncio.to_thread(_load, settings)
+            stage = Stage(settings, *await asyncio.to_thread(_load, settings))
             # Streams draw until they have drained.
             after_drain.callback(stage.close)
             await stage.warm_up()
@@ -45,8 +52,11 @@ async def serve(settings: RenderSettings) -> None:
             render_pb2_grpc.add_AvatarServiceServicer_to_server(AvatarServicer(stage), server.grpc)
             older = LegacyRenderServicer(renderer, stage)
             legacy_pb2_grpc.add_LegacyRenderServiceServicer_to_server(older, server.grpc)
-            await server.ready()
-            await server.stop_requested()
+            async with asyncio.TaskGroup() as tasks:
+                keeping = tasks.create_task(stage.keep())
+                await server.ready()
+                await server.stop_requested()
+                keeping.cancel()
 
 
 if __name__ == "__main__":

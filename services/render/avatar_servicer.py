@@ -64,7 +64,8 @@ class AvatarServicer(render_pb2_grpc.AvatarServiceServicer):
 
     async def DeleteAvatar(self, request: render_pb2.DeleteAvatarRequest, context: Any) -> Empty:
         avatar_id = avatar_id_of(request.name)
+        sitter = self._stage.sitter(avatar_id)
         await self._stage.preparing.run(self._stage.store.delete, avatar_id)
-        self._stage.forget(avatar_id)
+        self._stage.forget(sitter)
         log.info("avatar_deleted")
         return Empty()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.common.errors import EngineError
 from services.render.blendshapes import Weights, rest
 
 # Shape (edge, edge, 3), RGB.
@@ -55,25 +58,102 @@ MARGIN = 24
 PORTRAIT_EDGE = FRAME_EDGE + 2 * MARGIN
 
 
+class VideoCodec(IntEnum):
+    """Numbered as in avatar.render.v1.VideoCodec; `video.py` makes both of an RGB picture."""
+
+    I420 = 1
+    JPEG = 2
+
+
+class DeviceLostError(EngineError):
+    """The engine's device is gone (a GPU that fell off its bus, a broken CUDA context): no further frame will come.
+
+    The message is one sentence for /health.
+    """
+
+
 class PreparedAvatar(Protocol):
-    """What an engine keeps of a portrait to draw it fast; made by `prepare`, opaque to everyone else."""
+    """What an engine keeps of a portrait to draw it fast; made by `prepare`, opaque to everyone else.
+
+    It may be drawn as long as somebody holds it, and takes `Capabilities.prepared_bytes`.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class FrameJob:
+    """One frame to draw.
+
+    Attributes:
+        prepared: from the same engine's `prepare`.
+        size: edge of the square frame in pixels: MIN_SIZE to MAX_SIZE, even.
+    """
+
+    prepared: PreparedAvatar
+    state: FaceState
+    size: int
+    codec: VideoCodec
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can do; fixed for its life.
+
+    Attributes:
+        batch_sizes: rising. `draw` takes as many jobs as the largest, and n jobs cost what the smallest size costs
+            that is not less than n, so that a place which is left over is free.
+        prepared_bytes: memory of one prepared avatar, on whatever device it lives. An engine keeps nothing else of a
+            session: all that changes comes with each job.
+        plays_idle_loops: frames are so costly that an idle face is played from a loop that was drawn once.
+        look: changes with everything that changes pictures (weights, crop): loops of another look are drawn anew.
+    """
+
+    batch_sizes: tuple[int, ...] = (1,)
+    prepared_bytes: int = 0
+    plays_idle_loops: bool = False
+    look: str = ""
+
+    @property
+    def max_batch(self) -> int:
+        """The most jobs of one `draw`."""
+        return self.batch_sizes[-1]
 
 
 class RenderEngine(Protocol):
-    """Draws faces. Synchronous, called from one thread at a time."""
+    """Draws faces: plain synchronous code that knows no session.
+
+    `draw` is called from one thread. `prepare` is called from another one, also while `draw` runs, and must not hold it
+    up: what cannot run beside it waits on a lock of the engine's own.
+    """
 
     @property
     def name(self) -> str:
         """As in the settings."""
 
-    def prepare(self, portrait: Portrait) -> PreparedAvatar:
-        """Do once per portrait what every frame needs. Raises: EngineError if the portrait cannot be drawn."""
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
 
-    def draw(self, prepared: PreparedAvatar, state: FaceState, size: int) -> FrameRgb:
-        """One frame, shape (size, size, 3).
+    @property
+    def path(self) -> str:
+        """How it draws now, in a word, where there are several ways ("graph+triton"); else empty.
 
-        Args:
-            prepared: from this engine's `prepare`.
-            size: MIN_SIZE to MAX_SIZE, even.
-        Returns: a frame that the caller owns.
+        It may change from one `draw` to the next: a faster way that was made ready behind is swapped in. Its cost is
+        then measured anew, and callers are told.
         """
+
+    def prepare(self, portrait: Portrait) -> PreparedAvatar:
+        """Do once per portrait what every frame needs.
+
+        Raises: EngineError if the portrait cannot be drawn; DeviceLostError.
+        """
+
+    def draw(self, jobs: Sequence[FrameJob]) -> list[bytes]:
+        """Draw and code a frame for each job.
+
+        Args: jobs: 1 to `max_batch`, of any avatars, sizes and codecs; none of them shows in the frame of another.
+        Returns: the frames in the order of the jobs, each in its job's codec.
+        Raises: DeviceLostError; EngineError for any other failure, after which the next call may succeed.
+        """
+
+    def close(self) -> None:
+        """Free the device, also after it was lost. Called once, from the thread that draws or after it has ended."""

@@ -23,12 +23,12 @@ from services.common.legacy_http import (
     health_reply,
     json_reply,
 )
-from services.render.engine import FRAME_EDGE, FaceState, PreparedAvatar
+from services.render.engine import FRAME_EDGE, FaceState
+from services.render.engine_host import Sitter
 from services.render.expressions import ExpressionKind, expression_pose, expression_weights
 from services.render.image_file import read_header
 from services.render.servicer import RenderServicer
 from services.render.stage import Stage
-from services.render.video import jpeg_of
 
 # The older stack's four, in its order.
 EXPRESSIONS = {
@@ -39,9 +39,8 @@ EXPRESSIONS = {
 }
 # Twice the usual strength; every shape has reached its end by then.
 MAX_INTENSITY = 2.0
-JPEG_QUALITY = 90
-# Clients of the older stack send the same portrait for each frame, ten times a second. About 5 MB each.
-_MAX_PREPARED = 4
+# Clients of the older stack send the same portrait for each frame, ten times a second.
+_MAX_KEPT = 4
 # Calls that wait for a portrait to be looked at.
 _MAX_WAITING = 16
 
@@ -63,7 +62,7 @@ class LegacyRenderServicer(legacy_pb2_grpc.LegacyRenderServiceServicer):
     def __init__(self, renderer: RenderServicer, stage: Stage) -> None:
         self._renderer = renderer
         self._stage = stage
-        self._prepared: OrderedDict[bytes, PreparedAvatar] = OrderedDict()
+        self._sitters: OrderedDict[bytes, Sitter] = OrderedDict()
         # Who sends a portrait that is being looked at waits for it, and does not have it looked at once more.
         self._looking = asyncio.Lock()
         self._waiting = 0
@@ -94,28 +93,25 @@ class LegacyRenderServicer(legacy_pb2_grpc.LegacyRenderServiceServicer):
         intensity = min(max(form.intensity, 0.0), MAX_INTENSITY)
         weights = expression_weights(kind, intensity).clip(0.0, 1.0)
         state = FaceState(weights, expression_pose(kind, intensity))
-        prepared = await self._prepare(form.source_image.content)
-        jpeg = await self._stage.drawing.run(
-            lambda: jpeg_of(self._stage.engine.draw(prepared, state, FRAME_EDGE), JPEG_QUALITY)
-        )
-        return HttpReply(jpeg, "image/jpeg")
+        sitter = await self._looked_at(form.source_image.content)
+        return HttpReply(await self._stage.still(sitter, state, FRAME_EDGE), "image/jpeg")
 
-    async def _prepare(self, file: bytes) -> PreparedAvatar:
-        """A portrait, ready to be drawn. Raises: InvalidRequestError if it is no picture of a face."""
+    async def _looked_at(self, file: bytes) -> Sitter:
+        """Whom a portrait shows. Raises: InvalidRequestError if it is no picture of a face."""
         # What cannot be a portrait takes no place, and those that wait have 20 MiB each at most.
         await asyncio.to_thread(read_header, file)
         key = await asyncio.to_thread(lambda: hashlib.sha256(file).digest())
-        if key not in self._prepared:
+        if key not in self._sitters:
             with self._place():
                 async with self._looking:
-                    if key not in self._prepared:
-                        self._prepared[key] = await self._stage.looking.run(
-                            lambda: self._stage.engine.prepare(self._stage.store.portrait_of(file))
-                        )
-        self._prepared.move_to_end(key)
-        while len(self._prepared) > _MAX_PREPARED:
-            self._prepared.popitem(last=False)
-        return self._prepared[key]
+                    if key not in self._sitters:
+                        portrait = await self._stage.looking.run(self._stage.store.portrait_of, file)
+                        self._sitters[key] = Sitter(f"sent {key.hex()}", lambda: portrait)
+        self._sitters.move_to_end(key)
+        while len(self._sitters) > _MAX_KEPT:
+            _, gone = self._sitters.popitem(last=False)
+            self._stage.forget(gone)
+        return self._sitters[key]
 
     @contextlib.contextmanager
     def _place(self) -> Iterator[None]:

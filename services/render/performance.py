@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from services.render.expressions import (
     expression_weights,
     gaze_weights,
 )
-from services.render.idle_motion import IdleMotion
+from services.render.idle_motion import Idle, IdleLoop, IdleMotion, loop_motion
 from services.render.speech_motion import SILENT, MouthPose, SpeechMotion, VisemeCue
 
 # From one source of mouth shapes to another (also to none, after an interruption), without a jump.
@@ -29,6 +30,8 @@ _RELEASE_S = 0.12
 # The caller's clock and the place in the utterance run together; a larger difference is a jump.
 _JUMP_S = 0.1
 _GAZE_SHIFT_S = 0.12
+# Head and brows follow the speech at this pace, and are back this long after the mouth came to rest.
+_FOLLOW_S, _CALM_S = 0.25, 0.2
 DEFAULT_TRANSITION_S = 0.2
 # Utterances that are known at once; the oldest is forgotten first.
 _MAX_UTTERANCES = 8
@@ -56,6 +59,20 @@ class _Utterance:
         return self.heard.at(offset_s) if self.heard else SILENT
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The face at one moment.
+
+    Attributes:
+        is_spoken: it shows the utterance that was asked for; False for one that is unknown or was interrupted.
+        loop_s: the place in the idle loop where the face looks the same, None if it does anything else than idle.
+    """
+
+    state: FaceState
+    is_spoken: bool
+    loop_s: float | None
+
+
 @dataclass(slots=True)
 class _Change:
     """A value on its way to another; it sets out at the frame after it was asked for."""
@@ -71,6 +88,26 @@ class _Change:
         t = 1.0 if self.lasts_s <= 0 else min(max((time_s - self.since_s) / self.lasts_s, 0.0), 1.0)
         return self.before + (self.after - self.before) * (t * t * (3 - 2 * t))
 
+    def rests_at(self, value: NDArray[np.float64], time_s: float) -> bool:
+        """Whether it has reached its end, which is `value`."""
+        done = self.since_s is not None and time_s >= self.since_s + self.lasts_s
+        return done and bool((self.after == value).all())
+
+
+@dataclass(frozen=True, slots=True)
+class _Speech:
+    """What head and brows have of the speech: how much is being spoken, and how far the jaw opens, both smoothed."""
+
+    activity: float = 0.0
+    emphasis: float = 0.0
+
+
+_CALM = _Speech()
+# Weights, then yaw, pitch and roll of the head.
+_NEUTRAL = np.zeros(len(BLENDSHAPE_NAMES) + 3)
+# Yaw, pitch, and how much of the natural wandering is left.
+_NATURAL = np.array([0.0, 0.0, 1.0])
+
 
 @dataclass(slots=True)
 class _Shown:
@@ -80,28 +117,29 @@ class _Shown:
     utterance_id: str = ""
     offset_s: float = 0.0
     mouth: Weights = field(default_factory=rest)
-    activity: float = 0.0
-    emphasis: float = 0.0
+    speech: _Speech = _Speech()
 
 
 class Performance:
     """One face from the start of a stream to its end. Its clock is the caller's presentation time."""
 
-    def __init__(self, seed: int, frame_rate_hz: int, sample_rate_hz: int | None = None) -> None:
-        """Args: seed: of the idle motion; sample_rate_hz: of the audio, None when there will be none."""
-        self._idle = IdleMotion(seed)
+    def __init__(self, idle: IdleMotion | IdleLoop, frame_rate_hz: int, sample_rate_hz: int | None = None) -> None:
+        """Args: sample_rate_hz: of the audio, None when there will be none."""
+        self._idle = idle
         self._frame_interval_s = 1 / frame_rate_hz
         self._sample_rate_hz = sample_rate_hz
         self._utterances: OrderedDict[str, _Utterance] = OrderedDict()
         self._interrupted: OrderedDict[str, None] = OrderedDict()
-        # Weights, then yaw, pitch and roll of the head.
-        still = np.zeros(len(BLENDSHAPE_NAMES) + 3)
-        self._expression = _Change(still, still, 0.0, 0.0)
-        # Yaw, pitch, and how much of the natural wandering is left.
-        natural = np.array([0.0, 0.0, 1.0])
-        self._gaze = _Change(natural, natural, 0.0, 0.0)
+        self._expression = _Change(_NEUTRAL, _NEUTRAL, 0.0, 0.0)
+        self._gaze = _Change(_NATURAL, _NATURAL, 0.0, 0.0)
         self._shown = _Shown()
         self._release: tuple[Weights, float] | None = None
+        # What head and brows had of the speech when the mouth came to rest, and when.
+        self._calming: tuple[_Speech, float] | None = None
+
+    def set_frame_rate(self, frame_rate_hz: int) -> None:
+        """Closures of what is said from now on are held for a frame at this rate."""
+        self._frame_interval_s = 1 / frame_rate_hz
 
     def is_interrupted(self, utterance_id: str) -> bool:
         return utterance_id in self._interrupted
@@ -151,14 +189,13 @@ class Performance:
 
     def set_gaze(self, gaze: tuple[float, float] | None) -> None:
         """Change where the eyes look from the next frame on: (yaw, pitch) in degrees, or None for natural motion."""
-        target = np.array([0.0, 0.0, 1.0] if gaze is None else [*gaze, 0.25])
+        target = _NATURAL if gaze is None else np.array([*gaze, 0.25])
         self._gaze = _Change(self._gaze.at(self._shown.time_s), target, _GAZE_SHIFT_S)
 
-    def state(self, time_s: float, utterance_id: str = "", offset_s: float = 0.0) -> tuple[FaceState, bool]:
+    def state(self, time_s: float, utterance_id: str = "", offset_s: float = 0.0) -> Moment:
         """The face of the next frame.
 
         Args: time_s: presentation time, never less than the last one; offset_s: what is heard then of the utterance.
-        Returns: the state, and whether it shows the utterance: False for one that is unknown or was interrupted.
         Raises: InvalidRequestError if `time_s` goes back.
         """
         shown = self._shown
@@ -172,13 +209,44 @@ class Performance:
         utterance = self._utterances.get(utterance_id)
         target = utterance.at(offset_s) if utterance is not None else SILENT
         mouth = self._mouth(time_s, utterance_id if utterance else "", offset_s, target)
+        speech = self._speech(time_s, mouth, target.activity)
+        self._shown = _Shown(time_s, utterance_id if utterance else "", offset_s, mouth, speech)
+        idle, expression, gaze = self._idle.at(time_s), self._expression.at(time_s), self._gaze.at(time_s)
+        state = _compose(idle, expression, gaze, mouth, target.closure, speech)
+        return Moment(state, utterance is not None, self._loop_s(time_s))
+
+    def was_shown(self) -> None:
+        """The last state became a frame that was sent; one that was not shows nothing of its utterance."""
+        utterance = self._utterances.get(self._shown.utterance_id)
         if utterance is not None:
-            utterance.last_offset_s = offset_s
-        step = 1.0 - np.exp(-(time_s - shown.time_s) / 0.25)
-        activity = shown.activity + (target.activity - shown.activity) * step
-        emphasis = shown.emphasis + (float(mouth[INDEX["jawOpen"]]) - shown.emphasis) * step
-        self._shown = _Shown(time_s, utterance_id if utterance else "", offset_s, mouth, activity, emphasis)
-        return self._compose(time_s, mouth, target.closure), utterance is not None
+            utterance.last_offset_s = self._shown.offset_s
+
+    def _loop_s(self, time_s: float) -> float | None:
+        is_idle = not self._shown.mouth.any() and self._shown.speech == _CALM
+        if not is_idle or not isinstance(self._idle, IdleLoop):
+            return None
+        if not self._expression.rests_at(_NEUTRAL, time_s) or not self._gaze.rests_at(_NATURAL, time_s):
+            return None
+        return self._idle.position_s(time_s)
+
+    def _speech(self, time_s: float, mouth: Weights, activity: float) -> _Speech:
+        shown = self._shown
+        if mouth.any() or activity:
+            self._calming = None
+            step = 1.0 - math.exp(-(time_s - shown.time_s) / _FOLLOW_S)
+            jaw = float(mouth[INDEX["jawOpen"]])
+            last = shown.speech
+            return _Speech(
+                last.activity + (activity - last.activity) * step, last.emphasis + (jaw - last.emphasis) * step
+            )
+        if self._calming is None:
+            self._calming = (shown.speech, shown.time_s)
+        held, since_s = self._calming
+        t = (time_s - since_s) / _CALM_S
+        if t >= 1.0:
+            return _CALM
+        left = 1.0 - t * t * (3.0 - 2.0 * t)
+        return _Speech(held.activity * left, held.emphasis * left)
 
     def _mouth(self, time_s: float, utterance_id: str, offset_s: float, target: MouthPose) -> Weights:
         shown = self._shown
@@ -195,24 +263,35 @@ class Performance:
         left = (1.0 - t * t * (3.0 - 2.0 * t)) * (1.0 - target.closure)
         return np.asarray(target.weights * (1.0 - left) + before * left, np.float32)
 
-    def _compose(self, time_s: float, mouth: Weights, closure: float) -> FaceState:
-        idle = self._idle.at(time_s)
-        expression = self._expression.at(time_s)
-        weights, (yaw, pitch, roll) = expression[:-3].copy(), expression[-3:]
-        # Speech takes the mouth over from the expression, and closures take all of it.
-        weights[_OF_MOUTH] *= 1.0 - 0.35 * self._shown.activity
-        weights[_PARTING] *= 1.0 - closure
-        weights += mouth
-        weights[INDEX["browInnerUp"]] += 0.35 * self._shown.emphasis
-        gaze_yaw, gaze_pitch, wander = self._gaze.at(time_s)
-        eyes_yaw = float(np.clip(gaze_yaw + wander * idle.gaze_yaw, -MAX_GAZE_YAW, MAX_GAZE_YAW))
-        eyes_pitch = float(np.clip(gaze_pitch + wander * idle.gaze_pitch, -MAX_GAZE_PITCH, MAX_GAZE_PITCH))
-        weights += gaze_weights(eyes_yaw, eyes_pitch)
-        for name in ("eyeBlinkLeft", "eyeBlinkRight"):
-            weights[INDEX[name]] = max(weights[INDEX[name]], idle.blink)
-        pose = HeadPose(
-            float(idle.pose.yaw * (1.0 + 0.5 * self._shown.activity) + yaw + _HEAD_FOLLOWS_GAZE * gaze_yaw),
-            float(idle.pose.pitch + pitch + _HEAD_FOLLOWS_GAZE * gaze_pitch - 3.0 * self._shown.emphasis),
-            float(idle.pose.roll + roll),
-        )
-        return FaceState(np.clip(weights, 0.0, 1.0).astype(np.float32), pose)
+
+def idle_state(position_s: float) -> FaceState:
+    """The face that does nothing but idle, at a place of the idle loop in seconds."""
+    return _compose(loop_motion(position_s), _NEUTRAL, _NATURAL, rest(), 0.0, _CALM)
+
+
+def _compose(
+    idle: Idle,
+    expression: NDArray[np.float64],
+    gaze: NDArray[np.float64],
+    mouth: Weights,
+    closure: float,
+    speech: _Speech,
+) -> FaceState:
+    weights, (yaw, pitch, roll) = expression[:-3].copy(), expression[-3:]
+    # Speech takes the mouth over from the expression, and closures take all of it.
+    weights[_OF_MOUTH] *= 1.0 - 0.35 * speech.activity
+    weights[_PARTING] *= 1.0 - closure
+    weights += mouth
+    weights[INDEX["browInnerUp"]] += 0.35 * speech.emphasis
+    gaze_yaw, gaze_pitch, wander = gaze
+    eyes_yaw = float(np.clip(gaze_yaw + wander * idle.gaze_yaw, -MAX_GAZE_YAW, MAX_GAZE_YAW))
+    eyes_pitch = float(np.clip(gaze_pitch + wander * idle.gaze_pitch, -MAX_GAZE_PITCH, MAX_GAZE_PITCH))
+    weights += gaze_weights(eyes_yaw, eyes_pitch)
+    for name in ("eyeBlinkLeft", "eyeBlinkRight"):
+        weights[INDEX[name]] = max(weights[INDEX[name]], idle.blink)
+    pose = HeadPose(
+        float(idle.pose.yaw * (1.0 + 0.5 * speech.activity) + yaw + _HEAD_FOLLOWS_GAZE * gaze_yaw),
+        float(idle.pose.pitch + pitch + _HEAD_FOLLOWS_GAZE * gaze_pitch - 3.0 * speech.emphasis),
+        float(idle.pose.roll + roll),
+    )
+    return FaceState(np.clip(weights, 0.0, 1.0).astype(np.float32), pose)

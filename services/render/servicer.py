@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,15 +16,16 @@ from google.rpc import code_pb2, status_pb2
 
 from services.common.audio import samples_of_pcm16
 from services.common.errors import InvalidRequestError, OverloadedError, ProtocolError
-from services.common.inference import InferenceThread
 from services.common.log import get_logger
 from services.common.streaming import write_within
 from services.common.timing import duration_of, duration_of_s, seconds_of
 from services.render.avatars import avatar_id_of
 from services.render.blendshapes import BLENDSHAPE_NAMES
-from services.render.engine import FaceState, PreparedAvatar
+from services.render.drawing_thread import Drawn
+from services.render.engine import FaceState, VideoCodec
 from services.render.expressions import expression_pose, expression_weights, gaze_weights
-from services.render.performance import DEFAULT_TRANSITION_S, Performance
+from services.render.idle_motion import IdleLoop, IdleMotion
+from services.render.performance import DEFAULT_TRANSITION_S, Moment, Performance
 from services.render.requests import (
     check_config,
     check_cue_count,
@@ -35,19 +35,22 @@ from services.render.requests import (
     checked_still_size,
     cue_of,
 )
+from services.render.seat import Dropped, Seat
 from services.render.settings import RenderSettings
 from services.render.speech_motion import LOOK_AHEAD_S
 from services.render.stage import Stage
-from services.render.video import VideoCodec, encode, jpeg_of
 from services.render.visemes import SHAPES
 
 MAX_CHUNK_S = 1.0
 MAX_TRANSITION_S = 10.0
 log = get_logger(__name__)
 
+_FrameDropped = render_pb2.StreamingRenderResponse.FrameDropped
+_REASONS = {Dropped.LATE: _FrameDropped.REASON_LATE, Dropped.RATE: _FrameDropped.REASON_RATE}
+
 
 class RenderServicer(render_pb2_grpc.RenderServiceServicer):
-    """Serves streams and stills; drawing runs on the stage's thread, never on the event loop."""
+    """Serves streams and stills; engines draw on threads of the stage, never on the event loop."""
 
     def __init__(self, settings: RenderSettings, stage: Stage) -> None:
         self._settings = settings
@@ -77,8 +80,7 @@ class RenderServicer(render_pb2_grpc.RenderServiceServicer):
             raise InvalidRequestError(f"viseme {request.viseme} is not known; use 0 to {len(SHAPES) - 1}")
         weights = expression_weights(kind, intensity) + SHAPES[request.viseme] + gaze_weights(*gaze)
         state = FaceState(weights.clip(0.0, 1.0), expression_pose(kind, intensity))
-        prepared = await self._stage.prepared(avatar_id_of(request.avatar))
-        jpeg = await self._stage.drawing.run(lambda: jpeg_of(self._stage.engine.draw(prepared, state, size)))
+        jpeg = await self._stage.still(self._stage.sitter(avatar_id_of(request.avatar)), state, size)
         return httpbody_pb2.HttpBody(content_type="image/jpeg", data=jpeg)
 
     async def GetHealth(self, request: render_pb2.GetHealthRequest, context: Any) -> render_pb2.GetHealthResponse:
@@ -91,14 +93,14 @@ class _Stream:
     def __init__(self, settings: RenderSettings, stage: Stage, context: Any) -> None:
         self._settings = settings
         self._stage = stage
-        self._drawing: InferenceThread = stage.drawing
         self._context = context
         self._config = render_pb2.RenderConfig()
         self._performance: Performance
-        self._prepared: PreparedAvatar
+        self._seat: Seat
         self._frame_rate = 0
         self._sample_rate = 0
         self._frames = 0
+        self._dropped = 0
         self._last_index = -1
         # Of each utterance: the next chunk's number and the samples that came. With the audio clock: frames made of it.
         self._sequences: dict[str, int] = {}
@@ -119,21 +121,35 @@ class _Stream:
             return
         if request.WhichOneof("request") != "config":
             raise ProtocolError("the first message holds config; send it before anything else")
-        await self._start(request.config)
-        while (request := await self._read()) is not grpc.aio.EOF:
-            await self._do(request)
-        log.info("stream_finished", frames=self._frames)
+        await self._sit(request.config)
+        try:
+            await self._start()
+            while (request := await self._read()) is not grpc.aio.EOF:
+                await self._do(request)
+        finally:
+            self._seat.leave()
+        log.info("stream_finished", frames=self._frames, dropped=self._dropped)
 
-    async def _start(self, config: render_pb2.RenderConfig) -> None:
+    async def _sit(self, config: render_pb2.RenderConfig) -> None:
         self._config = check_config(config)
-        self._frame_rate = self._config.video_format.frame_rate_hertz
+        video = self._config.video_format
+        self._frame_rate = video.frame_rate_hertz
+        self._seat = await self._stage.sit(
+            *(avatar_id_of(config.avatar), video.width, VideoCodec(video.codec), video.frame_rate_hertz),
+            is_live=not self._by_audio,
+        )
+
+    async def _start(self) -> None:
         if self._config.HasField("audio_format"):
             self._sample_rate = self._config.audio_format.sample_rate_hertz
-        self._prepared = await self._stage.prepared(avatar_id_of(config.avatar))
-        self._performance = Performance(self._stage.next_seed(), self._frame_rate, self._sample_rate or None)
+        seat = self._seat
+        idle = IdleLoop(seat.session) if seat.plays_idle_loops else IdleMotion(seat.session)
+        terms = seat.terms()
+        self._config.video_format.frame_rate_hertz = terms.rate_hz
+        self._performance = Performance(idle, terms.rate_hz, self._sample_rate or None)
         started = render_pb2.StreamingRenderResponse.Started(
             config=self._config,
-            engine=self._stage.info,
+            engine=terms.engine,
             blendshape_names=BLENDSHAPE_NAMES,
             look_ahead_duration=duration_of_s(LOOK_AHEAD_S),
         )
@@ -162,7 +178,7 @@ class _Stream:
             case "interrupt":
                 await self._on_interrupt(request.interrupt.utterance_id)
             case "switch_avatar":
-                self._prepared = await self._stage.prepared(avatar_id_of(request.switch_avatar.avatar))
+                await self._seat.switch(self._stage.sitter(avatar_id_of(request.switch_avatar.avatar)))
             case "config":
                 raise ProtocolError("a second config came; it is fixed for the stream, open a new one to change it")
             case None:
@@ -203,30 +219,51 @@ class _Stream:
             raise InvalidRequestError(f"frame_index {request.frame_index} came after {self._last_index}; it must rise")
         self._last_index = request.frame_index
         frame = render_pb2.VideoFrame(frame_index=request.frame_index, presentation_offset=request.presentation_offset)
-        await self._draw(frame, request.utterance_id, request.utterance_offset)
+        moment = self._moment(frame, request.utterance_id, request.utterance_offset)
+        useful_s = seconds_of(request.useful_duration) if request.HasField("useful_duration") else None
+        drawn = await self._seat.draw(moment.state, seconds_of(request.presentation_offset), useful_s, moment.loop_s)
+        await self._tell()
+        if isinstance(drawn, Dropped):
+            await self._drop(frame.frame_index, drawn)
+        else:
+            await self._send(frame, moment, drawn)
 
-    async def _draw(self, frame: render_pb2.VideoFrame, utterance_id: str, offset: Any) -> None:
-        time_s = seconds_of(frame.presentation_offset)
-        state, is_spoken = self._performance.state(time_s, utterance_id, seconds_of(offset))
-        if is_spoken:
+    def _moment(self, frame: render_pb2.VideoFrame, utterance_id: str, offset: Any) -> Moment:
+        """The face of a frame, which then says what it shows."""
+        moment = self._performance.state(seconds_of(frame.presentation_offset), utterance_id, seconds_of(offset))
+        if moment.is_spoken:
             frame.utterance_id = utterance_id
             frame.utterance_offset.CopyFrom(offset)
-        video, prepared = self._config.video_format, self._prepared
+        return moment
 
-        def make() -> tuple[bytes, float]:
-            begin = time.perf_counter()
-            encoded = encode(self._stage.engine.draw(prepared, state, video.width), VideoCodec(video.codec))
-            return encoded, time.perf_counter() - begin
-
-        frame.data, seconds = await self._drawing.run(make)
-        frame.render_duration.CopyFrom(duration_of_s(seconds))
+    async def _send(self, frame: render_pb2.VideoFrame, moment: Moment, drawn: Drawn) -> None:
+        self._performance.was_shown()
+        frame.data = drawn.data
+        frame.render_duration.CopyFrom(duration_of_s(drawn.seconds))
         if self._config.include_face_state:
+            state = moment.state
             frame.face_state.blendshape_weights.extend(state.weights.tolist())
             frame.face_state.head_yaw_degrees = state.pose.yaw
             frame.face_state.head_pitch_degrees = state.pose.pitch
             frame.face_state.head_roll_degrees = state.pose.roll
         self._frames += 1
         await self._write(frame=frame)
+
+    async def _drop(self, frame_index: int, why: Dropped) -> None:
+        self._dropped += 1
+        await self._write(frame_dropped=_FrameDropped(frame_index=frame_index, reason=_REASONS[why]))
+
+    async def _tell(self) -> None:
+        """Tell what the caller does not know yet of what the server really does."""
+        news = self._seat.news()
+        if news is None:
+            return
+        self._config.video_format.frame_rate_hertz = news.terms.rate_hz
+        self._performance.set_frame_rate(news.terms.rate_hz)
+        if news.warning is not None:
+            await self._write(warning=news.warning)
+        changed = render_pb2.StreamingRenderResponse.Changed(config=self._config, engine=news.terms.engine)
+        await self._write(changed=changed)
 
     async def _on_audio(self, chunk: media_pb2.AudioChunk) -> None:
         key = chunk.utterance_id
@@ -258,7 +295,7 @@ class _Stream:
                 f"{key!r} has more than {self._settings.max_utterance_s:g} s of audio; split it into utterances"
             )
         self._samples[key] = total
-        await self._drawing.run(self._performance.add_audio, key, samples)
+        await asyncio.to_thread(self._performance.add_audio, key, samples)
         for forgotten in [known for known in self._samples if not self._performance.knows(known)]:
             self._forget(forgotten)
         if self._by_audio:
@@ -271,12 +308,22 @@ class _Stream:
 
     async def _draw_until(self, utterance_id: str, count: int) -> None:
         """With the audio clock: make the utterance's frames up to `count` of them."""
-        for number in range(self._drawn.get(utterance_id, 0), count):
-            frame = render_pb2.VideoFrame(
-                frame_index=self._frames, presentation_offset=duration_of(self._frames, self._frame_rate)
-            )
-            await self._draw(frame, utterance_id, duration_of(number, self._frame_rate))
-            self._drawn[utterance_id] = number + 1
+        begin, at_once = self._drawn.get(utterance_id, 0), self._seat.at_once
+        for first in range(begin, count, at_once):
+            frames, moments = [], []
+            for number in range(first, min(first + at_once, count)):
+                index = self._frames + number - first
+                frame = render_pb2.VideoFrame(
+                    frame_index=index, presentation_offset=duration_of(index, self._frame_rate)
+                )
+                moments.append(self._moment(frame, utterance_id, duration_of(number, self._frame_rate)))
+                frames.append(frame)
+            drawn = await asyncio.gather(*(self._seat.draw(moment.state) for moment in moments))
+            await self._tell()
+            for frame, moment, each in zip(frames, moments, drawn, strict=True):
+                assert not isinstance(each, Dropped), "a frame of a file has no deadline"
+                await self._send(frame, moment, each)
+            self._drawn[utterance_id] = first + len(frames)
 
     async def _on_done(self, utterance_id: str) -> None:
         check_utterance_id(utterance_id)

@@ -32,8 +32,15 @@ class RenderSettings(ServerSettings):
         description="Avatars kept besides the default one; one more is refused with RESOURCE_EXHAUSTED.",
     )
     max_prepared: int = Field(
-        default=16, ge=1, le=1000, description="Avatars kept ready to be drawn, about 5 MB of memory each."
+        default=16, ge=1, le=1000, description="Avatars kept ready to be drawn, about 5 MB of the engine's memory each."
     )
     max_utterance_s: float = Field(
         default=600.0, gt=0, le=7200, description="Seconds of audio of one utterance that a stream may send."
+    )
+    idle_loops_mb: int = Field(
+        default=2000,
+        ge=0,
+        le=1_000_000,
+        description="Megabytes of disk for idle faces, which are then played instead of drawn: about 100 for a face at "
+        "512 x 512; least lately used ones make room, 0 keeps none. Only engines with costly frames use it.",
     )

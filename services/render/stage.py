@@ -1,70 +1,165 @@
-"""What every call of the face service shares: the engine, its threads, and the avatars that are ready to be drawn."""
+"""What every call of the face service shares: the engines, the avatars that they draw, and the loops of idle ones."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import asyncio
+import itertools
+from collections.abc import Sequence
+from functools import partial
 
 from avatar.media.v1 import media_pb2
 
+from services.common.errors import NotReadyError, OverloadedError
 from services.common.inference import InferenceThread
+from services.render import metrics
 from services.render.avatars import DEFAULT_ID, AvatarStore
-from services.render.blendshapes import weights_of
-from services.render.engine import MAX_SIZE, FaceState, PreparedAvatar
+from services.render.engine import DeviceLostError, FaceState, RenderEngine, VideoCodec
+from services.render.engine_host import RESTART_AFTER_S, EngineHost, Sitter
 from services.render.engines import Chosen
+from services.render.idle_loop import IdleLoops
+from services.render.seat import Dropped, Seat, away_info
 from services.render.settings import RenderSettings
-from services.render.video import VideoCodec, encode
 
 # Each may take seconds and hold 20 MiB.
 MAX_WAITING_PORTRAITS = 4
+# Somebody ends a conversation about so often where every place is taken.
+_RETRY_AFTER_S = 5.0
 
 
 class Stage:
-    """Owns three threads: `drawing` makes frames, `preparing` reads the faces that are kept, `looking` reads portraits.
+    """Owns the engines, each with a thread that draws, and two threads more.
 
-    So a new face delays no frame, and a slow portrait no face.
+    `preparing` reads the faces that are kept, `looking` reads portraits: so a new face delays no frame, and a slow
+    portrait no face.
     """
 
-    def __init__(self, settings: RenderSettings, chosen: Chosen, store: AvatarStore) -> None:
-        self.engine = chosen.engine
+    def __init__(
+        self,
+        settings: RenderSettings,
+        chosen: Chosen,
+        store: AvatarStore,
+        restart_after_s: Sequence[float] = RESTART_AFTER_S,
+    ) -> None:
+        """Args: restart_after_s: waits before the tries to start a lost engine again."""
         self.store = store
-        self.info = media_pb2.EngineInfo(name=chosen.engine.name, reason=chosen.reason)
-        self.drawing = InferenceThread("draw", max_pending=4 * settings.max_streams + 16)
         self.preparing = InferenceThread("prepare", max_pending=2 * settings.max_streams + 16)
         self.looking = InferenceThread("portrait", max_pending=MAX_WAITING_PORTRAITS)
-        self._max_prepared = settings.max_prepared
-        self._prepared: OrderedDict[str, PreparedAvatar] = OrderedDict()
-        self._seed = 0
+        sitters = [self.sitter(record.avatar_id).key for record in store.records()]
+        self._loops = IdleLoops(settings.data_dir / "idle_loops", settings.idle_loops_mb * 1_000_000, sitters)
+        self._sessions = itertools.count(1)
 
-    def next_seed(self) -> int:
-        """Another idle motion for each stream."""
-        self._seed += 1
-        return self._seed
-
-    async def prepared(self, avatar_id: str) -> PreparedAvatar:
-        """An avatar that is ready to be drawn. Raises: NotFoundError if there is none of that id."""
-        # Deleted avatars are not served from here, whoever still draws them.
-        self.store.record(avatar_id)
-        if avatar_id not in self._prepared:
-            self._prepared[avatar_id] = await self.preparing.run(
-                lambda: self.engine.prepare(self.store.portrait(avatar_id))
+        def host(kind: str, engine: RenderEngine, reason: str) -> EngineHost:
+            return EngineHost(
+                kind,
+                engine,
+                reason,
+                self.preparing,
+                max_prepared=settings.max_prepared,
+                max_waiting=4 * settings.max_streams + 16,
+                restart=chosen.restart if engine is chosen.engine else None,
+                restart_after_s=restart_after_s,
             )
-            while len(self._prepared) > self._max_prepared:
-                self._prepared.popitem(last=False)
-        self._prepared.move_to_end(avatar_id)
-        return self._prepared[avatar_id]
 
-    def forget(self, avatar_id: str) -> None:
-        """Streams that draw it go on; nobody else gets it."""
-        self._prepared.pop(avatar_id, None)
+        self._main = host("draw", chosen.engine, chosen.reason)
+        self._fallback: EngineHost | None = None
+        if chosen.fallback is not None:
+            self._fallback = host("fallback", chosen.fallback, f"{chosen.fallback.name} stands by")
+
+    @property
+    def _hosts(self) -> tuple[EngineHost, ...]:
+        return (self._main,) if self._fallback is None else (self._main, self._fallback)
+
+    @property
+    def info(self) -> media_pb2.EngineInfo:
+        """What draws now, and why. Raises: NotReadyError if nothing does."""
+        if self._main.lost is None:
+            return self._main.info
+        if self._fallback is None:
+            raise NotReadyError(f"{self._main.name} lost its device: {self._main.lost}")
+        return away_info(self._fallback, self._main)
+
+    def sitter(self, avatar_id: str) -> Sitter:
+        """An avatar that is kept. Raises: NotFoundError if there is none of that id."""
+        record = self.store.record(avatar_id)
+        # Another portrait may come under the same name later.
+        return Sitter(f"{avatar_id} {record.created_at.isoformat()}", partial(self.store.portrait, avatar_id))
+
+    async def sit(self, avatar_id: str, size: int, codec: VideoCodec, rate_hz: int, *, is_live: bool) -> Seat:
+        """A place for a stream, whose avatar is ready; to be left by `leave`.
+
+        Args: rate_hz: the frames per second that it asks for; is_live: its frames are of use for a moment only.
+        Raises: NotFoundError; OverloadedError if no engine has room; NotReadyError if none can draw.
+        """
+        sitter, session = self.sitter(avatar_id), next(self._sessions)
+        home, away, info = self._main, self._fallback, None
+        if is_live and not home.admit(session, rate_hz):
+            full = home.fullness
+            if away is None or not away.admit(session, rate_hz):
+                metrics.FACES_REFUSED.inc()
+                raise OverloadedError(
+                    f"{full}; try again later", limit=f"{home.name}_faces", retry_after_s=_RETRY_AFTER_S
+                )
+            info = media_pb2.EngineInfo(name=away.name, reason=f"{away.name} draws: {full}")
+            home, away = away, None
+        try:
+            seat = Seat(
+                *(session, sitter, home, away, size, codec, rate_hz), is_live=is_live, loops=self._loops, info=info
+            )
+            await seat.prepare()
+        except BaseException:
+            for host in self._hosts:
+                host.leave(session)
+            raise
+        return seat
+
+    async def still(self, sitter: Sitter, state: FaceState, size: int) -> bytes:
+        """A JPEG. Raises: NotFoundError; OverloadedError if too many frames wait; NotReadyError; EngineError."""
+        # A seat without a rate of its own: one of the many that share what live faces leave.
+        seat = Seat(
+            *(next(self._sessions), sitter, self._main, self._fallback, size, VideoCodec.JPEG, 1),
+            is_live=False,
+            loops=self._loops,
+        )
+        try:
+            drawn = await seat.draw(state)
+        finally:
+            seat.leave()
+        assert not isinstance(drawn, Dropped), "a still has no deadline"
+        return drawn.data
+
+    def forget(self, sitter: Sitter) -> None:
+        """Streams that draw it go on; nobody else gets it, and its idle loops are removed."""
+        for host in self._hosts:
+            host.forget(sitter.key)
+        self._loops.forget(sitter.key)
 
     async def warm_up(self) -> None:
-        """Draw and code one frame of the default avatar: everything is compiled after it."""
-        prepared = await self.prepared(DEFAULT_ID)
-        frame = await self.drawing.run(self.engine.draw, prepared, FaceState(weights_of({"jawOpen": 0.5})), MAX_SIZE)
-        for codec in VideoCodec:
-            await self.drawing.run(encode, frame, codec)
+        """Draw and code the default avatar, and measure what each engine can do: everything is compiled after it.
+
+        Raises: EngineError if the engine cannot draw.
+        """
+        sitter = self.sitter(DEFAULT_ID)
+        if self._fallback is not None:
+            await self._fallback.warm_up(sitter)
+        try:
+            await self._main.warm_up(sitter)
+        except DeviceLostError as lost:
+            if self._fallback is None:
+                raise
+            self._main.thread.lose(lost)
+
+    async def keep(self) -> None:
+        """Bring lost engines back, and draw the loops of idle faces, until cancelled."""
+        sitter = self.sitter(DEFAULT_ID)
+        async with asyncio.TaskGroup() as tasks:
+            for host in self._hosts:
+                tasks.create_task(host.keep(sitter))
+            tasks.create_task(self._loops.keep())
 
     def close(self) -> None:
-        """Wait for what the threads are doing now."""
-        for thread in (self.drawing, self.preparing, self.looking):
+        """Wait for what the threads are doing now, and free the devices."""
+        for host in self._hosts:
+            host.close()
+        for thread in (self.preparing, self.looking):
             thread.close()
+        self._loops.close()

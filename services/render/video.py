@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 import cv2
 
 from services.common.errors import EngineError
-from services.render.engine import FrameRgb
+from services.render.engine import FrameRgb, VideoCodec
 
-_JPEG_QUALITY = 88
-
-
-class VideoCodec(IntEnum):
-    """Numbered as in avatar.render.v1.VideoCodec."""
-
-    I420 = 1
-    JPEG = 2
+JPEG_QUALITY = 90
 
 
 def encode(frame_rgb: FrameRgb, codec: VideoCodec) -> bytes:
@@ -30,7 +21,7 @@ def encode(frame_rgb: FrameRgb, codec: VideoCodec) -> bytes:
     return jpeg_of(frame_rgb)
 
 
-def jpeg_of(frame_rgb: FrameRgb, quality: int = _JPEG_QUALITY) -> bytes:
+def jpeg_of(frame_rgb: FrameRgb, quality: int = JPEG_QUALITY) -> bytes:
     """A JPEG file. Args: quality: 1 to 100."""
     done, data = cv2.imencode(".jpg", frame_rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:

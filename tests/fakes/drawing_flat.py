@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from services.render.blendshapes import INDEX
-from services.render.engine import FaceState, FrameRgb, Portrait, PreparedAvatar
+from services.render.engine import Capabilities, FrameJob, Portrait
+from services.render.video import encode
 
 
 @dataclass(frozen=True)
@@ -19,14 +21,22 @@ class FlatEngine:
     """Fast, and honest about the state that it was given."""
 
     name = "flat"
+    path = ""
+    capabilities = Capabilities()
 
     def prepare(self, portrait: Portrait) -> FlatAvatar:
         red, green, blue = portrait.image_rgb.reshape(-1, 3).mean(0).astype(int) // 4
         return FlatAvatar((red, green, blue))
 
-    def draw(self, prepared: PreparedAvatar, state: FaceState, size: int) -> FrameRgb:
-        assert isinstance(prepared, FlatAvatar)
-        jaw = float(state.weights[INDEX["jawOpen"]])
-        frame = np.empty((size, size, 3), np.uint8)
-        frame[:] = np.array(prepared.colour) + int(jaw * 180)
-        return frame
+    def draw(self, jobs: Sequence[FrameJob]) -> list[bytes]:
+        return [self._frame(job) for job in jobs]
+
+    def _frame(self, job: FrameJob) -> bytes:
+        assert isinstance(job.prepared, FlatAvatar)
+        jaw = float(job.state.weights[INDEX["jawOpen"]])
+        frame = np.empty((job.size, job.size, 3), np.uint8)
+        frame[:] = np.array(job.prepared.colour) + int(jaw * 180)
+        return encode(frame, job.codec)
+
+    def close(self) -> None:
+        """There is nothing to free."""

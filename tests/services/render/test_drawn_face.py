@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from services.render.blendshapes import Weights, rest, weights_of
-from services.render.engine import FRAME_EDGE, MARGIN, FaceState, HeadPose
+from services.render.engine import FRAME_EDGE, MARGIN, FaceState, FrameJob, HeadPose, VideoCodec
 from services.render.engines.mesh import MeshAvatar, MeshEngine
 from services.render.expressions import ExpressionKind, expression_weights, gaze_weights
 from services.render.image_file import decode
 from services.render.landmarks import FaceLandmarker, Points
 from services.render.portrait import Examined, PortraitExaminer
-from services.render.video import VideoCodec, encode
 from services.render.visemes import SHAPES, Viseme
 
 Look = Callable[..., Points]
@@ -28,7 +27,7 @@ def look(engine: MeshEngine, ava: MeshAvatar, landmarker: FaceLandmarker) -> Loo
     """Draw the default face and find its landmarks, in units of its height."""
 
     def seen(weights: Weights | None = None, pose: HeadPose = HeadPose()) -> Points:  # noqa: B008
-        frame = engine.draw(ava, FaceState(rest() if weights is None else weights, pose), FRAME_EDGE)
+        frame = engine.paint(ava, FaceState(rest() if weights is None else weights, pose), FRAME_EDGE)
         (face,) = landmarker.find(frame)
         return face.points / np.float32(210.0)
 
@@ -137,8 +136,8 @@ def test_an_expression_moves_what_it_should_and_more_when_it_is_stronger(
 
 
 def test_the_background_stays_where_it_is_when_the_head_moves(engine: MeshEngine, ava: MeshAvatar) -> None:
-    still = engine.draw(ava, FaceState(), FRAME_EDGE).astype(int)
-    moved = engine.draw(ava, FaceState(pose=HeadPose(3, 2, 2)), FRAME_EDGE).astype(int)
+    still = engine.paint(ava, FaceState(), FRAME_EDGE).astype(int)
+    moved = engine.paint(ava, FaceState(pose=HeadPose(3, 2, 2)), FRAME_EDGE).astype(int)
     changed = np.abs(moved - still).max(-1) > 6
     assert changed[150:400, 150:360].mean() > 0.1
     assert not changed[:, :60].any()
@@ -147,7 +146,7 @@ def test_the_background_stays_where_it_is_when_the_head_moves(engine: MeshEngine
 
 
 def test_at_rest_the_portrait_is_shown_as_it_is(engine: MeshEngine, ava: MeshAvatar, examined: Examined) -> None:
-    frame = engine.draw(ava, FaceState(), FRAME_EDGE)
+    frame = engine.paint(ava, FaceState(), FRAME_EDGE)
     original = examined.portrait.image_rgb[MARGIN:-MARGIN, MARGIN:-MARGIN]
     assert np.abs(frame.astype(int) - original).max() <= 12
     assert np.abs(frame.astype(int) - original).mean() < 0.2
@@ -162,7 +161,7 @@ def test_a_frame_is_made_well_within_its_time_on_one_core(engine: MeshEngine, av
     spent = []
     for _ in range(40):
         begin = time.thread_time()
-        encode(engine.draw(ava, state, FRAME_EDGE), VideoCodec.I420)
+        engine.draw([FrameJob(ava, state, FRAME_EDGE, VideoCodec.I420)])
         spent.append(time.thread_time() - begin)
     assert np.median(spent) < 0.020
 
@@ -178,7 +177,7 @@ def test_paintings_speak_and_shut_their_lips(
     avatar = engine.prepare(examined.portrait)
 
     def at(viseme: Viseme) -> float:
-        faces = landmarker.find(engine.draw(avatar, FaceState(SHAPES[viseme]), FRAME_EDGE))
+        faces = landmarker.find(engine.paint(avatar, FaceState(SHAPES[viseme]), FRAME_EDGE))
         assert faces, f"{name} is no face any more at {viseme.name}"
         return aperture(faces[0].points) / 210.0
 

@@ -2,51 +2,92 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 
 from services.render.blendshapes import COUNT, weights_of
-from services.render.engine import MAX_SIZE, MIN_SIZE, FaceState, HeadPose, PreparedAvatar, RenderEngine
+from services.render.engine import (
+    MAX_SIZE,
+    MIN_SIZE,
+    FaceState,
+    FrameJob,
+    HeadPose,
+    PreparedAvatar,
+    RenderEngine,
+    VideoCodec,
+)
 from services.render.engines.mesh import MeshEngine
+from services.render.image_file import decode
 from services.render.portrait import Examined
 from tests.fakes.drawing_flat import FlatEngine
+from tests.fakes.drawing_in_batches import BatchEngine
 
 Drawn = tuple[RenderEngine, PreparedAvatar]
+LIVELY = FaceState(weights_of({"jawOpen": 0.7, "eyeBlink": 1.0, "mouthPucker": 0.5}), HeadPose(3, 2, 2))
 
 
-@pytest.fixture(params=["mesh", "flat"])
+@pytest.fixture(params=["mesh", "flat", "batches"])
 def drawn(request: pytest.FixtureRequest, engine: MeshEngine, examined: Examined) -> Drawn:
-    chosen: RenderEngine = engine if request.param == "mesh" else FlatEngine()
+    engines: dict[str, RenderEngine] = {"mesh": engine, "flat": FlatEngine(), "batches": BatchEngine()}
+    chosen = engines[request.param]
     return chosen, chosen.prepare(examined.portrait)
+
+
+def frame_of(drawn: Drawn, state: FaceState | None = None, size: int = MAX_SIZE) -> bytes:
+    engine, prepared = drawn
+    (frame,) = engine.draw([FrameJob(prepared, state or FaceState(), size, VideoCodec.I420)])
+    return frame
 
 
 @pytest.mark.parametrize("size", [MIN_SIZE, 130, 256, 384, MAX_SIZE])
 def test_a_frame_has_the_size_that_was_asked_for(drawn: Drawn, size: int) -> None:
+    assert len(frame_of(drawn, size=size)) == size * size * 3 // 2
+
+
+def test_a_jpeg_is_the_same_picture(drawn: Drawn) -> None:
     engine, prepared = drawn
-    frame = engine.draw(prepared, FaceState(), size)
-    assert frame.shape == (size, size, 3)
-    assert frame.dtype == np.uint8
-    assert frame.flags.c_contiguous
+    (jpeg,) = engine.draw([FrameJob(prepared, FaceState(), MAX_SIZE, VideoCodec.JPEG)])
+    planes = np.frombuffer(frame_of(drawn), np.uint8).reshape(MAX_SIZE * 3 // 2, MAX_SIZE)
+    shown = cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_I420).astype(int)
+    assert np.abs(decode(jpeg).astype(int) - shown).mean() < 3
 
 
 def test_the_same_state_is_the_same_frame_whatever_was_drawn_between(drawn: Drawn) -> None:
-    engine, prepared = drawn
-    first = engine.draw(prepared, FaceState(), MAX_SIZE).copy()
-    state = FaceState(weights_of({"jawOpen": 0.7, "eyeBlink": 1.0, "mouthPucker": 0.5}), HeadPose(3, 2, 2))
-    between = engine.draw(prepared, state, MAX_SIZE)
-    assert (between != first).any()
-    np.testing.assert_array_equal(engine.draw(prepared, FaceState(), MAX_SIZE), first)
+    first = frame_of(drawn)
+    assert frame_of(drawn, LIVELY) != first
+    assert frame_of(drawn) == first
 
 
-def test_a_frame_belongs_to_its_caller(drawn: Drawn) -> None:
+def test_a_full_batch_of_faces_and_states_is_drawn_in_its_order_and_none_shows_in_another(
+    drawn: Drawn, examined: Examined
+) -> None:
     engine, prepared = drawn
-    first = engine.draw(prepared, FaceState(), MAX_SIZE)
-    copy = first.copy()
-    first[:] = 0
-    np.testing.assert_array_equal(engine.draw(prepared, FaceState(), MAX_SIZE), copy)
+    dark = engine.prepare(replace(examined.portrait, image_rgb=examined.portrait.image_rgb // 2))
+    jobs = [
+        FrameJob(avatar, state, size, codec)
+        for avatar in (prepared, dark)
+        for state in (FaceState(), LIVELY)
+        for size, codec in ((256, VideoCodec.I420), (320, VideoCodec.JPEG))
+    ]
+    alone = [engine.draw([job])[0] for job in jobs]
+    assert len(set(alone)) == len(jobs)
+    at_once = engine.capabilities.max_batch
+    for first in range(0, len(jobs), at_once):
+        assert engine.draw(jobs[first : first + at_once]) == alone[first : first + at_once]
 
 
 def test_every_weight_at_its_limit_and_beyond_is_drawn(drawn: Drawn) -> None:
-    engine, prepared = drawn
     for weights in (np.ones(COUNT, np.float32), np.full(COUNT, 3.0, np.float32), np.full(COUNT, -1.0, np.float32)):
-        assert engine.draw(prepared, FaceState(weights, HeadPose(12, -12, 12)), MAX_SIZE).shape[0] == MAX_SIZE
+        assert frame_of(drawn, FaceState(weights, HeadPose(12, -12, 12)))
+
+
+def test_it_says_what_it_can_do(drawn: Drawn) -> None:
+    engine, _ = drawn
+    sizes = engine.capabilities.batch_sizes
+    assert sizes[0] == 1
+    assert list(sizes) == sorted(set(sizes))
+    assert engine.name == engine.name.strip().lower()
+    assert isinstance(engine.path, str)

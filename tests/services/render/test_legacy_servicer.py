@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from avatar.render.v1 import legacy_pb2, legacy_pb2_grpc
 from services.common.server import Server
 from services.common.settings import DrainSettings
 from services.render.avatars import AvatarStore
-from services.render.engine import FaceState, FrameRgb, Portrait, PreparedAvatar
+from services.render.engine import FaceState, FrameJob, Portrait
 from services.render.engines import Chosen
 from services.render.legacy_servicer import EXPRESSIONS, LegacyRenderServicer
 from services.render.servicer import RenderServicer
@@ -45,9 +45,9 @@ class WatchedEngine(FlatEngine):
         self.prepared += 1
         return super().prepare(portrait)
 
-    def draw(self, prepared: PreparedAvatar, state: FaceState, size: int) -> FrameRgb:
-        self.states.append(state)
-        return super().draw(prepared, state, size)
+    def draw(self, jobs: Sequence[FrameJob]) -> list[bytes]:
+        self.states += [job.state for job in jobs]
+        return super().draw(jobs)
 
 
 class Face:

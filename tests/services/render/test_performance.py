@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from services.common.errors import InvalidRequestError
 from services.render.blendshapes import BLENDSHAPE_NAMES, INDEX, Weights
 from services.render.expressions import ExpressionKind
+from services.render.idle_motion import IdleMotion
 from services.render.performance import Performance
 from services.render.speech_motion import VisemeCue
 from services.render.visemes import Viseme
@@ -20,30 +21,33 @@ LONG_A = [VisemeCue(Viseme.AA, 0.0, 2.0)]
 
 
 def speaking(cues: list[VisemeCue] | None = None) -> Performance:
-    performance = Performance(seed=1, frame_rate_hz=25)
+    performance = Performance(IdleMotion(1), 25)
     performance.add_visemes("u", LONG_A if cues is None else cues)
     return performance
 
 
 def frames(performance: Performance, first: int, count: int, utterance_id: str = "", from_s: float = 0.0) -> Weights:
     """Mouth weights of consecutive frames, shape (count, n)."""
-    states = [performance.state((first + k) * FRAME_S, utterance_id, from_s + k * FRAME_S)[0] for k in range(count)]
-    return np.stack([state.weights[MOUTH] for state in states])
+    shown = []
+    for k in range(count):
+        shown.append(performance.state((first + k) * FRAME_S, utterance_id, from_s + k * FRAME_S).state.weights[MOUTH])
+        performance.was_shown()
+    return np.stack(shown)
 
 
 def test_an_idle_face_has_its_mouth_at_rest_and_blinks() -> None:
-    performance = Performance(seed=1, frame_rate_hz=25)
-    states = [performance.state(k * FRAME_S)[0] for k in range(300)]
+    performance = Performance(IdleMotion(1), 25)
+    states = [performance.state(k * FRAME_S).state for k in range(300)]
     assert not any(state.weights[MOUTH].any() for state in states)
     assert max(state.weights[INDEX["eyeBlinkLeft"]] for state in states) > 0.97
 
 
 def test_a_frame_says_whether_it_shows_the_utterance() -> None:
     performance = speaking()
-    assert performance.state(0.0, "u", 0.0)[1]
-    assert not performance.state(0.04, "another", 0.0)[1]
+    assert performance.state(0.0, "u", 0.0).is_spoken
+    assert not performance.state(0.04, "another", 0.0).is_spoken
     performance.interrupt("u")
-    assert not performance.state(0.08, "u", 0.08)[1]
+    assert not performance.state(0.08, "u", 0.08).is_spoken
 
 
 def test_the_mouth_is_shut_150_ms_after_an_interruption_and_never_jumps() -> None:
@@ -87,7 +91,7 @@ def test_lips_close_on_a_p_whatever_the_expression(kind: ExpressionKind) -> None
         [VisemeCue(Viseme.AA, 0.0, 0.3), VisemeCue(Viseme.PP, 0.3, 0.4), VisemeCue(Viseme.AA, 0.4, 0.7)]
     )
     performance.set_expression(kind, 1.0, 0.0)
-    states = [performance.state(k * FRAME_S, "u", k * FRAME_S)[0].weights for k in range(18)]
+    states = [performance.state(k * FRAME_S, "u", k * FRAME_S).state.weights for k in range(18)]
     best = min(states, key=lambda w: w[INDEX["jawOpen"]] - w[INDEX["mouthClose"]])
     assert best[INDEX["mouthClose"]] > 0.9
     for name in ("jawOpen", "mouthFunnel", "mouthUpperUpLeft", "mouthLowerDownLeft", "noseSneerLeft"):
@@ -95,37 +99,37 @@ def test_lips_close_on_a_p_whatever_the_expression(kind: ExpressionKind) -> None
 
 
 def test_an_expression_sets_out_at_the_next_frame_and_takes_its_time() -> None:
-    performance = Performance(seed=1, frame_rate_hz=25)
+    performance = Performance(IdleMotion(1), 25)
     performance.state(1.0)
     performance.set_expression(ExpressionKind.HAPPY, 1.0, 0.2)
-    smile = [performance.state(1.0 + k * FRAME_S)[0].weights[INDEX["mouthSmileLeft"]] for k in range(1, 8)]
+    smile = [performance.state(1.0 + k * FRAME_S).state.weights[INDEX["mouthSmileLeft"]] for k in range(1, 8)]
     assert 0 < smile[0] < smile[2] < smile[4]
     assert smile[4] == pytest.approx(smile[6])
     # Half way to another one, a third one starts from what is seen.
     performance.set_expression(ExpressionKind.SAD, 1.0, 0.2)
     performance.state(1.36)
-    seen = performance.state(1.40)[0].weights
+    seen = performance.state(1.40).state.weights
     performance.set_expression(ExpressionKind.NEUTRAL, 0.0, 0.4)
-    following = performance.state(1.44)[0].weights
+    following = performance.state(1.44).state.weights
     assert np.abs(following - seen)[MOUTH].max() < 0.15
 
 
 def test_gaze_moves_the_eyes_and_a_little_of_the_head_and_is_given_back() -> None:
-    performance = Performance(seed=1, frame_rate_hz=25)
+    performance = Performance(IdleMotion(1), 25)
     performance.state(1.0)
     performance.set_gaze((30.0, 0.0))
-    state = [performance.state(1.0 + k * FRAME_S)[0] for k in range(1, 10)][-1]
+    state = [performance.state(1.0 + k * FRAME_S).state for k in range(1, 10)][-1]
     assert state.weights[INDEX["eyeLookOutLeft"]] > 0.9
     assert state.weights[INDEX["eyeLookInRight"]] > 0.9
     aside = state.pose.yaw
     performance.set_gaze(None)
-    state = [performance.state(1.5 + k * FRAME_S)[0] for k in range(1, 10)][-1]
+    state = [performance.state(1.5 + k * FRAME_S).state for k in range(1, 10)][-1]
     assert state.weights[INDEX["eyeLookOutLeft"]] < 0.2
     assert aside - state.pose.yaw > 3.0
 
 
 def test_time_may_stand_still_but_not_go_back() -> None:
-    performance = Performance(seed=1, frame_rate_hz=25)
+    performance = Performance(IdleMotion(1), 25)
     performance.state(2.0)
     performance.state(2.0)
     with pytest.raises(InvalidRequestError, match="may only rise"):
@@ -133,7 +137,7 @@ def test_time_may_stand_still_but_not_go_back() -> None:
 
 
 def test_old_utterances_are_forgotten_and_not_hoarded() -> None:
-    performance = Performance(seed=1, frame_rate_hz=25)
+    performance = Performance(IdleMotion(1), 25)
     for k in range(50):
         performance.add_visemes(f"u{k}", LONG_A)
     assert performance.knows("u49")
@@ -142,7 +146,7 @@ def test_old_utterances_are_forgotten_and_not_hoarded() -> None:
 
 @given(st.lists(st.sampled_from(["frame", "speak", "stop", "smile", "look", "skip"]), max_size=40))
 def test_weights_stay_in_range_whatever_happens(events: list[str]) -> None:
-    performance, time_s, offset_s = Performance(seed=1, frame_rate_hz=25), 0.0, 0.0
+    performance, time_s, offset_s = Performance(IdleMotion(1), 25), 0.0, 0.0
     for number, event in enumerate(events):
         match event:
             case "speak":
@@ -158,7 +162,7 @@ def test_weights_stay_in_range_whatever_happens(events: list[str]) -> None:
                 offset_s += 0.3
         time_s += FRAME_S
         offset_s += FRAME_S
-        state, _ = performance.state(time_s, f"u{number}", offset_s)
+        state = performance.state(time_s, f"u{number}", offset_s).state
         assert state.weights.min() >= 0.0
         assert state.weights.max() <= 1.0
         assert max(abs(state.pose.yaw), abs(state.pose.pitch), abs(state.pose.roll)) < 12

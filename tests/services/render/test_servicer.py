@@ -23,7 +23,7 @@ from services.render.__main__ import SERVICES
 from services.render.avatar_servicer import AvatarServicer
 from services.render.avatars import AvatarStore
 from services.render.blendshapes import BLENDSHAPE_NAMES, INDEX
-from services.render.engine import Portrait, PreparedAvatar
+from services.render.engine import Portrait, VideoCodec
 from services.render.engines import Chosen
 from services.render.image_file import decode
 from services.render.servicer import RenderServicer
@@ -517,6 +517,7 @@ async def test_a_prepared_face_is_kept_and_the_oldest_is_dropped(data_dir: Path,
     async with serving(data_dir, engine, max_prepared=1) as face:
         portrait = render_pb2.Avatar(portrait=default_file, consent="a drawing")
         await face.avatars.CreateAvatar(render_pb2.CreateAvatarRequest(avatar=portrait, avatar_id="zoe"))
-        prepared: list[PreparedAvatar] = [await face.stage.prepared(name) for name in ("zoe", "zoe", "default", "zoe")]
+        for name in ("zoe", "zoe", "default", "zoe"):
+            seat = await face.stage.sit(name, 256, VideoCodec.I420, FPS, is_live=True)
+            seat.leave()
     assert engine.prepared == 3
-    assert prepared[0] is prepared[1]

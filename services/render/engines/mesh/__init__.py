@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.models import model_path
-from services.render.engine import FRAME_EDGE, MARGIN, FaceState, FrameRgb, Portrait, PreparedAvatar
+from services.render.engine import (
+    FRAME_EDGE,
+    MARGIN,
+    Capabilities,
+    FaceState,
+    FrameJob,
+    FrameRgb,
+    Portrait,
+    PreparedAvatar,
+)
 from services.render.engines.mesh.eyes import Eye, paint_eye, prepare_eye
 from services.render.engines.mesh.geometry import Geometry
 from services.render.engines.mesh.mouth import Mouth, paint_mouth, prepare_mouth
 from services.render.engines.mesh.raster import identity_maps, raster
+from services.render.video import encode
 
 # The smallest edge at which a face is drawn; smaller frames are reduced from it.
 _MIN_DRAWN = 256
@@ -71,6 +82,8 @@ class MeshEngine:
     """Warps a mesh of 468 landmarks and paints eyes and mouth."""
 
     name = "mesh"
+    path = ""
+    capabilities = Capabilities(prepared_bytes=5_000_000)
 
     def __init__(self, data_dir: Path) -> None:
         """Raises: NotReadyError if the mesh's topology is missing."""
@@ -80,7 +93,14 @@ class MeshEngine:
     def prepare(self, portrait: Portrait) -> MeshAvatar:
         return MeshAvatar(portrait, self._connections)
 
-    def draw(self, prepared: PreparedAvatar, state: FaceState, size: int) -> FrameRgb:
+    def draw(self, jobs: Sequence[FrameJob]) -> list[bytes]:
+        return [encode(self.paint(job.prepared, job.state, job.size), job.codec) for job in jobs]
+
+    def close(self) -> None:
+        """There is nothing to free."""
+
+    def paint(self, prepared: PreparedAvatar, state: FaceState, size: int) -> FrameRgb:
+        """One picture, shape (size, size, 3), which belongs to the caller."""
         assert isinstance(prepared, MeshAvatar)
         sized = prepared.at(max(size, _MIN_DRAWN))
         weights = np.clip(state.weights, 0.0, 1.0)
