@@ -19,11 +19,27 @@ from orchestrator.playout import Playout
 from orchestrator.tracks import HOLD_S, Picture
 from services.common.errors import InvalidRequestError
 
-# A frame is asked for this long before it is sent: drawing takes 5 to 10 ms, the way there and back 2.
-LEAD_S = 0.03
+# A frame is asked for so long before it is sent: drawing takes 5 to 10 ms, the way there and back 2. It is asked for
+# earlier where that takes longer, because many faces share a GPU, or because the way is far.
+LEAD_S, MAX_LEAD_S = 0.03, 0.08
+# A frame should be there this long before it is sent. One that is not moves the next ones by the first step, every other
+# one moves them back by the second: where drawing takes longer than LEAD_S, one in twenty is a little late.
+_SPARE_S, _EARLIER_S, _LATER_S = 0.005, 0.004, 0.0002
 _REMEMBERED_STOPS = 16
 # What the stream is told waits for the next slot; while there is none, the oldest is dropped.
 _MAX_TO_TELL = 256
+
+
+class Lead:
+    """How long before it is sent the next frame is asked for, by how early the last ones came."""
+
+    def __init__(self) -> None:
+        self.seconds = LEAD_S
+
+    def heed(self, spare_s: float) -> None:
+        """Learn of a frame. Args: spare_s: how long before its time it was there, negative if it came too late."""
+        step_s = _EARLIER_S if spare_s < _SPARE_S else -_LATER_S
+        self.seconds = min(max(self.seconds + step_s, LEAD_S), MAX_LEAD_S)
 
 
 class Face:
@@ -54,6 +70,7 @@ class Face:
         self._expression: tuple[render_pb2.ExpressionKind.ValueType, float] | None = None
         # Slots that passed without a picture, because drawing took too long.
         self.skipped_slots = 0
+        self._lead = Lead()
 
     async def run(self) -> None:
         """Draw until cancelled."""
@@ -73,18 +90,28 @@ class Face:
             await self._draw_slots(stream)
 
     async def _draw_slots(self, stream: Drawing) -> None:
-        slot_s = 1 / self._frame_rate_hz
-        slot = math.ceil(self._clock.media_s / slot_s)
+        rate_hz = stream.frame_rate_hz
+        slot = math.ceil(self._clock.media_s * rate_hz)
         while True:
-            await self._clock.sleep_until(slot * slot_s + HOLD_S - LEAD_S)
+            due_s = slot / rate_hz
+            await self._clock.sleep_until(due_s + HOLD_S - self._lead.seconds)
             while self._to_tell:
                 await self._to_tell.popleft()(stream)
-            frame = await stream.draw(slot, slot * slot_s, self._playout.place_at(slot * slot_s))
-            self._show(Picture(frame.data, stream.size, slot * slot_s, frame.utterance_id))
-            following = max(slot + 1, math.ceil((self._clock.media_s - HOLD_S) / slot_s))
-            self.skipped_slots += following - slot - 1
-            metrics.FRAMES_SKIPPED.inc(following - slot - 1)
-            slot = following
+            # Half a slot after its time a picture is no better than the one before.
+            useful_s = max(due_s + HOLD_S + 0.5 / rate_hz - self._clock.media_s, 0.0)
+            frame = await stream.draw(due_s, self._playout.place_at(due_s), useful_s)
+            if frame is not None:
+                self._show(Picture(frame.data, stream.size, due_s, frame.utterance_id))
+            self._lead.heed(due_s + HOLD_S - self._clock.media_s)
+            # The rate may have changed, and with it where slots lie.
+            rate_hz = stream.frame_rate_hz
+            passed = math.floor(due_s * rate_hz + 1e-6)
+            slot = max(passed + 1, math.ceil((self._clock.media_s - HOLD_S) * rate_hz))
+            self._skip(slot - passed - (1 if frame is not None else 0))
+
+    def _skip(self, slots: int) -> None:
+        self.skipped_slots += slots
+        metrics.FRAMES_SKIPPED.inc(slots)
 
     def may_show(self, picture: Picture) -> bool:
         """False for a picture of an utterance that was stopped after it was drawn."""

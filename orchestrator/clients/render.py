@@ -13,8 +13,10 @@ from orchestrator.clients.channel import domain_errors, prompt_answer, session_m
 from orchestrator.media_clock import SAMPLE_RATE_HZ
 from orchestrator.playout import Place
 from services.common.errors import NotReadyError
+from services.common.log import get_logger
 from services.common.timing import duration_of, duration_of_s
 
+log = get_logger(__name__)
 Request = render_pb2.StreamingRenderRequest
 Response = render_pb2.StreamingRenderResponse
 
@@ -27,15 +29,29 @@ class Drawing:
 
     def __init__(self, call: grpc.aio.StreamStreamCall[Request, Response], started: Response.Started) -> None:
         self._call = call
+        self._index = 0
         self.size = started.config.video_format.width
+        # More frames than this are not drawn; it may change while a frame is waited for.
+        self.frame_rate_hz = started.config.video_format.frame_rate_hertz
+        self.engine = started.engine.name
+        log.info("face_opened", engine=self.engine, frame_rate_hz=self.frame_rate_hz)
 
     async def _write(self, request: Request) -> None:
         with domain_errors():
             await self._call.write(request)
 
-    async def draw(self, frame_index: int, media_s: float, place: Place | None) -> render_pb2.VideoFrame:
-        """Ask for the frame of a slot and wait for it."""
-        request = Request.FrameRequest(frame_index=frame_index, presentation_offset=duration_of_s(media_s))
+    async def draw(self, media_s: float, place: Place | None, useful_s: float) -> render_pb2.VideoFrame | None:
+        """Ask for the frame of a media time and wait for it.
+
+        Args: useful_s: for how long from now it is of use.
+        Returns: None if it could not be drawn within that time; the picture before it stays.
+        """
+        self._index += 1
+        request = Request.FrameRequest(
+            frame_index=self._index,
+            presentation_offset=duration_of_s(media_s),
+            useful_duration=duration_of_s(useful_s),
+        )
         if place is not None:
             request.utterance_id = place.utterance_id
             request.utterance_offset.CopyFrom(duration_of(max(0, place.offset_samples), SAMPLE_RATE_HZ))
@@ -43,9 +59,21 @@ class Drawing:
             await self._call.write(Request(frame=request))
             while (response := await self._call.read()) is not grpc.aio.EOF:
                 assert isinstance(response, Response)
-                if response.WhichOneof("response") == "frame" and response.frame.frame_index == frame_index:
-                    return response.frame
+                match response.WhichOneof("response"):
+                    case "frame" if response.frame.frame_index == self._index:
+                        return response.frame
+                    case "frame_dropped" if response.frame_dropped.frame_index == self._index:
+                        return None
+                    case "warning":
+                        log.warning("face_warned", message=response.warning.message)
+                    case "changed":
+                        self._change(response.changed)
         raise NotReadyError("the face service ended the stream")
+
+    def _change(self, changed: Response.Changed) -> None:
+        self.frame_rate_hz = changed.config.video_format.frame_rate_hertz
+        self.engine = changed.engine.name
+        log.info("face_changed", engine=self.engine, frame_rate_hz=self.frame_rate_hz)
 
     async def add_visemes(self, utterance_id: str, visemes: Sequence[media_pb2.VisemeTiming]) -> None:
         """Tell mouth shapes before the frames that show them are asked for."""

@@ -118,9 +118,13 @@ class ScriptedMouth(tts_pb2_grpc.TextToSpeechServiceServicer):
 
 @dataclass
 class ScriptedFace(render_pb2_grpc.RenderServiceServicer):
-    """Draws grey frames; notes that it was interrupted."""
+    """Draws grey frames; notes that it was interrupted, and which frames were asked for."""
 
     interrupted: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: list[render_pb2.StreamingRenderRequest.FrameRequest] = field(default_factory=list)
+    # Frames that it drops, and what it says before other frames, by frame_index.
+    dropped: set[int] = field(default_factory=set)
+    before: dict[int, list[render_pb2.StreamingRenderResponse]] = field(default_factory=dict)
 
     async def StreamingRender(self, requests: AsyncIterator[Any], context: Any) -> None:  # type: ignore[override]
         config = (await anext(requests)).config
@@ -134,10 +138,18 @@ class ScriptedFace(render_pb2_grpc.RenderServiceServicer):
                 self.interrupted.set()
             if not request.HasField("frame"):
                 continue
+            self.asked.append(request.frame)
+            index = request.frame.frame_index
+            for said in self.before.get(index, ()):
+                await context.write(said)
+            if index in self.dropped:
+                gone = render_pb2.StreamingRenderResponse.FrameDropped(
+                    frame_index=index, reason=render_pb2.StreamingRenderResponse.FrameDropped.REASON_LATE
+                )
+                await context.write(render_pb2.StreamingRenderResponse(frame_dropped=gone))
+                continue
             frame = render_pb2.VideoFrame(
-                frame_index=request.frame.frame_index,
-                utterance_id=request.frame.utterance_id,
-                data=bytes([128]) * (64 * 96),
+                frame_index=index, utterance_id=request.frame.utterance_id, data=bytes([128]) * (64 * 96)
             )
             await context.write(render_pb2.StreamingRenderResponse(frame=frame))
 
