@@ -95,12 +95,15 @@ def _check_room(store: ModelStore, model: Model, wanted: list[HubFile]) -> None:
     """Raises: NoRoomError."""
     have = sum(min(store.part_bytes(model, file), file.size_bytes) for file in wanted)
     needed = sum(file.size_bytes for file in wanted) - have
-    free = shutil.disk_usage(store.root).free
+    folder = store.folder(model)
+    # It may be a link to another disk.
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
     if wanted and free < needed + _SPARE_BYTES:
         missing = needed + _SPARE_BYTES - free
         raise NoRoomError(
             f"{model.name} needs {needed / 1e6:.0f} MB more, and {free / 1e6:.0f} MB are free on the disk of "
-            f"{store.root}: free {missing / 1e6:.0f} MB, or set data_dir or AVATAR_DATA_DIR to a folder of another disk"
+            f"{folder}: free {missing / 1e6:.0f} MB, or set data_dir or AVATAR_DATA_DIR to a folder of another disk"
         )
 
 

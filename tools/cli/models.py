@@ -111,15 +111,15 @@ def _pull(given: argparse.Namespace) -> None:
     optional = [other for model in asked for other in companions(model) if other not in asked]
     licences = Licences(data_dir)
     _accept(given.accept_licence, [*asked, *optional], licences)
-    agreed = [model for model in [*asked, *optional] if _agrees(model, licences, is_optional=model in optional)]
-    for model in agreed:
-        licences.check(model)
 
     store = ModelStore(data_dir)
-    wanted = [model for model in agreed if store.state(model).verified_at is None]
-    for model in agreed:
-        if model not in wanted:
+    wanted: list[Model] = []
+    for model in (*asked, *optional):
+        if store.state(model).verified_at is not None:
             print(f"{model.name} is here, in {store.folder(model)}")
+        elif _agrees(model, licences, is_optional=model in optional):
+            licences.check(model)
+            wanted.append(model)
     if not wanted:
         return
     hub = Hub.from_environment(os.environ)
