@@ -22,8 +22,8 @@ from services.common.errors import InvalidRequestError
 # A frame is asked for so long before it is sent: drawing takes 5 to 10 ms, the way there and back 2. It is asked for
 # earlier where that takes longer, because many faces share a GPU, or because the way is far.
 LEAD_S, MAX_LEAD_S = 0.03, 0.08
-# A frame should be there this long before it is sent. One that is not moves the next ones by the first step, every other
-# one moves them back by the second: where drawing takes longer than LEAD_S, one in twenty is a little late.
+# A frame should be there this long before it is sent. One that is not moves the next ones by the first step, all others
+# move them back by the second: where drawing takes longer than LEAD_S, one in twenty is a little late.
 _SPARE_S, _EARLIER_S, _LATER_S = 0.005, 0.004, 0.0002
 _REMEMBERED_STOPS = 16
 # What the stream is told waits for the next slot; while there is none, the oldest is dropped.
