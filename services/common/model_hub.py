@@ -88,7 +88,12 @@ class Hub:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Hub:
         """As HF_ENDPOINT and HF_TOKEN say, which huggingface_hub reads too. Raises: InvalidRequestError."""
-        return cls(environ.get("HF_ENDPOINT") or _ENDPOINT, environ.get("HF_TOKEN", "").strip())
+        token = environ.get("HF_TOKEN", "").strip()
+        if re.search("[^!-~]", token):
+            raise InvalidRequestError(
+                "HF_TOKEN holds a space or a character that no token has; it should begin with hf_"
+            )
+        return cls(environ.get("HF_ENDPOINT") or _ENDPOINT, token)
 
     def fetch(self, model: Model, file: HubFile, part: Path, progress: Progress) -> str:
         """Make `part` as long as the file, from where it stands; what has come is kept whatever happens.
@@ -111,10 +116,10 @@ class Hub:
     def _go_on(self, model: Model, file: HubFile, out: _Part, progress: Progress) -> None:
         """One attempt."""
         with self._open(model, file, out.here_bytes) as answer:
+            _check_length(self.host, answer, file, out.here_bytes)
             if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
                 # It knows no ranges, or was not asked for one.
                 out.restart()
-            _check_length(self.host, answer, file, out.here_bytes)
             progress.at(file, out.here_bytes)
             for chunk in _chunks(answer):
                 if out.here_bytes + len(chunk) > file.size_bytes:

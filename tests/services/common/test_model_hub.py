@@ -227,9 +227,12 @@ def test_a_file_that_changed_on_the_hub_is_refused_before_it_comes(fake: FakeHub
     assert fake.starts() == []
 
 
+@pytest.mark.parametrize("knows_ranges", [True, False])
 @pytest.mark.parametrize("begun", [0, 50_000])
-def test_a_file_of_another_length_is_refused_before_it_comes(begun: int, fake: FakeHub, part: Path, told: Told) -> None:
-    fake.announces = False
+def test_a_file_of_another_length_is_refused_before_it_comes(
+    begun: int, knows_ranges: bool, fake: FakeHub, part: Path, told: Told
+) -> None:
+    fake.announces, fake.knows_ranges = False, knows_ranges
     fake.files[PATH] = CONTENT + b"more"
     part.parent.mkdir()
     part.write_bytes(CONTENT[:begun])
@@ -288,6 +291,9 @@ def test_the_environment_names_hub_and_token_as_for_other_programs(fake: FakeHub
     hub = Hub.from_environment({"HF_ENDPOINT": fake.endpoint, "HF_TOKEN": f"{TOKEN}\n"})
     assert hub.fetch(MODEL, FILE, part, told) == FILE.sha256
     assert Hub.from_environment({"HF_ENDPOINT": ""}).host == "huggingface.co"
+    with pytest.raises(InvalidRequestError, match="HF_TOKEN holds a space or a character") as refused:
+        Hub.from_environment({"HF_TOKEN": "one\ntwo"})
+    assert "two" not in str(refused.value)
 
 
 @pytest.fixture
