@@ -24,9 +24,9 @@ from services.render.engines.liveportrait.networks import Networks
 _POWER_ITERATIONS = 2
 # Heads of M: how far their outputs spread, and around what.
 _HEADS = {"fc_kp": (0.25, 0.0), "fc_exp": (0.03, 0.0), "fc_t": (0.1, 0.0), "fc_scale": (0.1, 1.2)}
-# Layers that get less than He's scale, by the end of their names: in residual blocks of F and M, so that sums stay of one
-# order; what goes into a sigmoid, so that it is not all 0 or 1; and the last layer of the networks on keypoints,
-# so that their shifts are small beside the keypoints.
+# Layers that get less than He's scale, by how their names end. In residual blocks of F and M: so that sums keep their
+# order. What goes into a sigmoid: so that it is not all 0 or 1. The last layer of the networks on keypoints: so that
+# their shifts are small beside the keypoints.
 _GAINS = {
     "conv2": 0.5,
     "occlusion": 0.5,
