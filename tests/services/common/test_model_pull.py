@@ -82,6 +82,17 @@ def test_a_complete_model_is_not_asked_for_again(
     assert store.state(MODEL).verified_at is not None
 
 
+def test_a_complete_model_waits_for_nobody(store: ModelStore, fake: FakeHub) -> None:
+    def wait() -> None:
+        raise AssertionError("waited")
+
+    pulled(store, fake)
+    told = Told()
+    told.waits = wait  # type: ignore[method-assign]
+    with store.locked(MODEL, wait):
+        pull(MODEL, store.root.parent, Hub(fake.endpoint), told)
+
+
 def test_only_what_is_damaged_is_fetched_again(store: ModelStore, fake: FakeHub) -> None:
     pulled(store, fake)
     store.path(MODEL, TWO).write_bytes(FILES[ONE.path])

@@ -184,6 +184,11 @@ def test_a_script_that_says_nothing_of_a_licence_gets_the_rest(run: Command, sto
     assert "`avatar models pull extra --accept-licence bound` accepts it" in refused
 
 
+def test_nothing_is_fetched_before_every_licence_is_accepted(run: Command, fake: FakeHub) -> None:
+    assert "`avatar models pull extra --accept-licence bound` accepts it" in run("pull", "tiny", "extra", status=1)
+    assert fake.seen == []
+
+
 def test_a_licence_accepted_once_is_not_asked_for_again(run: Command, tmp_path: Path, store: ModelStore) -> None:
     run("pull", "tiny", "--accept-licence", "bound")
     assert store.state(EXTRA).is_complete
