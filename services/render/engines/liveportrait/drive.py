@@ -1,11 +1,12 @@
 """The seam between motion and networks: what drives a portrait at one moment, whatever it comes from.
 
-A face's own state (`expression.py`), a driving video and a motion template (`clip.py`) all end as a `Drive`, and so
-will a network that makes motion of sound.
+A face's own state (`expression.py`), a driving video and a motion template (`clip.py`) all end as a `DriveFrame`, and
+so will a network that makes motion of sound.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from services.render.engines.liveportrait import keypoints
 from services.render.engines.liveportrait.keypoints import LIP_KEYPOINTS, Face, Motion
+from services.render.engines.liveportrait.pipeline import Drive
 
 KEYPOINTS = 21
 # Shape (21, 3), float32: x to the right, y down, z into the picture.
@@ -37,20 +39,7 @@ def no_shift() -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True, slots=True)
-class Retarget:
-    """Eyes or lips, brought to an aperture by their retargeting network.
-
-    Attributes:
-        ratio: the wanted one, as in `ratios.py`: 0 is shut, 0.8 the widest that the networks know.
-        share: 0 to 1, how much of the network's shift is added. At 0 it does nothing, exactly.
-    """
-
-    ratio: float = 0.0
-    share: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Drive:
+class DriveFrame:
     """What drives a portrait at one moment. The default leaves it as it is, exactly.
 
     Attributes:
@@ -59,9 +48,10 @@ class Drive:
         rotation: shape (3, 3), of row vectors, before the portrait's own.
         scale: multiplies the portrait's.
         t: shape (3,), added to the portrait's translation; z is read by nothing.
-        eyes, lips: brought to an aperture besides.
-        is_absolute: `exp`, `rotation` and `t` are the driving face's own and take the place of the portrait's; the rest
-            is unused.
+        eye_ratio, lip_ratio: an aperture to which the retargeting network brings both eyes or the lips besides, 0 to
+            0.8 as in `ratios.py`; None is left to `exp`.
+        is_absolute: `exp`, `rotation` and `t` are the driving face's own and take the place of the portrait's; angles
+            and scale are unused.
     """
 
     exp: Expression = field(default_factory=no_expression)
@@ -71,15 +61,18 @@ class Drive:
     rotation: NDArray[np.float32] = field(default_factory=no_rotation)
     scale: float = 1.0
     t: NDArray[np.float32] = field(default_factory=no_shift)
-    eyes: Retarget = Retarget()
-    lips: Retarget = Retarget()
+    eye_ratio: float | None = None
+    lip_ratio: float | None = None
     is_absolute: bool = False
 
-    def eased(self, share: float) -> Drive:
-        """A part of it. Args: share: 0 is nothing, 1 all. An absolute one cannot be eased."""
+    def eased(self, share: float) -> DriveFrame:
+        """A part of it, without the apertures, which have no parts. Args: share: 0 is nothing, 1 all.
+
+        It may not be absolute.
+        """
         assert not self.is_absolute
         turn, _ = cv2.Rodrigues(self.rotation.astype(np.float64))
-        return Drive(
+        return DriveFrame(
             exp=self.exp * np.float32(share),
             pitch=self.pitch * share,
             yaw=self.yaw * share,
@@ -87,15 +80,13 @@ class Drive:
             rotation=np.asarray(cv2.Rodrigues(turn * share)[0], np.float32),
             scale=self.scale**share,
             t=self.t * np.float32(share),
-            eyes=replace(self.eyes, share=self.eyes.share * share),
-            lips=replace(self.lips, share=self.lips.share * share),
         )
 
-    def and_also(self, other: Drive) -> Drive:
-        """Both at once. Of two apertures the one with the larger share is taken. Neither may be absolute."""
+    def and_also(self, other: DriveFrame) -> DriveFrame:
+        """Both at once; where both want an aperture, the other has it. Neither may be absolute."""
         assert not self.is_absolute
         assert not other.is_absolute
-        return Drive(
+        return DriveFrame(
             exp=self.exp + other.exp,
             pitch=self.pitch + other.pitch,
             yaw=self.yaw + other.yaw,
@@ -103,15 +94,15 @@ class Drive:
             rotation=self.rotation @ other.rotation,
             scale=self.scale * other.scale,
             t=self.t + other.t,
-            eyes=max(self.eyes, other.eyes, key=lambda of: of.share),
-            lips=max(self.lips, other.lips, key=lambda of: of.share),
+            eye_ratio=self.eye_ratio if other.eye_ratio is None else other.eye_ratio,
+            lip_ratio=self.lip_ratio if other.lip_ratio is None else other.lip_ratio,
         )
 
-    def without_lips(self, share: float) -> Drive:
+    def without_lips(self, share: float) -> DriveFrame:
         """The same with less of its lips: somebody else moves them. Args: share: 0 to 1, how much is taken away."""
         exp = self.exp.copy()
         exp[list(LIP_KEYPOINTS)] *= np.float32(1.0 - share)
-        return replace(self, exp=exp, lips=replace(self.lips, share=self.lips.share * (1.0 - share)))
+        return replace(self, exp=exp, lip_ratio=None if share > 0 else self.lip_ratio)
 
 
 class MotionSource(Protocol):
@@ -121,32 +112,32 @@ class MotionSource(Protocol):
     def duration_s(self) -> float:
         """Its length; after it, the last moment stays."""
 
-    def at(self, offset_s: float) -> Drive:
+    def at(self, offset_s: float) -> DriveFrame:
         """What drives a portrait at a place of it, in seconds from its beginning; any number of any order."""
 
 
-def moved(faces: Face, drives: Sequence[Drive]) -> Motion:
+def moved(faces: Face, frames: Sequence[DriveFrame]) -> Motion:
     """Where each portrait's face goes, for `keypoints.place`.
 
     Args:
-        faces: of the portraits as they are, b of them, or one for all drives.
-        drives: one for each row of the batch.
-    Returns: b rows, on the device of `faces`. Eyes and lips are still to be retargeted: `retargeting`.
+        faces: of the portraits as they are, b of them, or one for all frames.
+        frames: b of them.
+    Returns: b rows, on the device of `faces`.
     """
     device, own = faces.exp.device, faces.motion
 
     def stacked(values: list[NDArray[np.float32]]) -> Tensor:
         return torch.from_numpy(np.stack(values)).to(device)
 
-    angles = stacked([np.array([drive.pitch, drive.yaw, drive.roll], np.float32) for drive in drives])  # (b, 3)
-    exp = stacked([drive.exp for drive in drives])  # (b, 21, 3)
-    rotation = stacked([drive.rotation for drive in drives])  # (b, 3, 3)
-    scale = stacked([np.array([drive.scale], np.float32) for drive in drives])  # (b, 1)
-    t = stacked([drive.t for drive in drives])  # (b, 3)
+    angles = stacked([np.array([frame.pitch, frame.yaw, frame.roll], np.float32) for frame in frames])  # (b, 3)
+    exp = stacked([frame.exp for frame in frames])  # (b, 21, 3)
+    rotation = stacked([frame.rotation for frame in frames])  # (b, 3, 3)
+    scale = stacked([np.array([frame.scale], np.float32) for frame in frames])  # (b, 1)
+    t = stacked([frame.t for frame in frames])  # (b, 3)
     pitch, yaw, roll = angles.unbind(dim=1)
     turned = keypoints.rotation_matrix(faces.pitch + pitch, faces.yaw + yaw, faces.roll + roll)
     relative = Motion(rotation @ turned, own.exp + exp, own.scale * scale, own.t + t)
-    is_absolute = [drive.is_absolute for drive in drives]
+    is_absolute = [frame.is_absolute for frame in frames]
     if not any(is_absolute):
         return relative
     absolute = keypoints.absolute(own, Motion(rotation, exp, scale, t))
@@ -157,3 +148,19 @@ def moved(faces: Face, drives: Sequence[Drive]) -> Motion:
         torch.where(chosen, absolute.scale, relative.scale),
         torch.where(chosen, absolute.t, relative.t),
     )
+
+
+def batched(faces: Face, frames: Sequence[DriveFrame]) -> Drive:
+    """A batch of frames for `Pipeline.driven`. Args: as of `moved`."""
+    return Drive(
+        moved(faces, frames),
+        _apertures([frame.eye_ratio for frame in frames], faces.exp),
+        _apertures([frame.lip_ratio for frame in frames], faces.exp),
+    )
+
+
+def _apertures(wanted: list[float | None], like: Tensor) -> Tensor | None:
+    """Shape (b, 1), NaN where none is wanted; None if none is at all."""
+    if all(ratio is None for ratio in wanted):
+        return None
+    return like.new_tensor([[math.nan if ratio is None else ratio] for ratio in wanted])

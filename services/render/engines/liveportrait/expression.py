@@ -1,8 +1,8 @@
 """From a face's state (ARKit's 52 weights and the head's pose) to what drives a portrait: one linear map.
 
 Speech reaches this place with co-articulation and closures, expressions with their blends, eyes with blinks and glances
-(`services/render/performance.py`), so nothing here knows time. Two things are not linear: eyes shut through their
-retargeting network, which knows how far the portrait's own are open, and a gain of the portrait widens its mouth.
+(`services/render/performance.py`), so nothing here knows time. Two parts of it are the portrait's own: what shuts its
+eyes, which their retargeting network says once, and how far its lips part for the same speech.
 
 How far each slider goes is chosen so that speech spans the range of the official templates ("open" from -40 for a
 pressed p to 66 for aa; their talking face spans 92), and eyes, brows and mouth reach what the faces in them reach. As
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from services.render.blendshapes import INDEX, Weights, weights_of
 from services.render.engine import FaceState
-from services.render.engines.liveportrait.drive import KEYPOINTS, Drive, Retarget
+from services.render.engines.liveportrait.drive import KEYPOINTS, DriveFrame, Expression
 from services.render.engines.liveportrait.ratios import Ratios
 from services.render.engines.liveportrait.sliders import expression_of
 
@@ -106,13 +106,16 @@ class Performer:
 
     Attributes:
         ratios: how open its own eyes and lips are.
+        shut_eyes: shape (21, 3), what shuts both eyes, in the unit of an expression: the shift of the network for eyes
+            that brings this portrait's to 0, over the portrait's scale.
         gain: MIN_GAIN to MAX_GAIN, how far its lips part for the same speech; closures do not depend on it.
     """
 
     ratios: Ratios
+    shut_eyes: Expression
     gain: float = 1.0
 
-    def drive(self, state: FaceState) -> Drive:
+    def drive(self, state: FaceState) -> DriveFrame:
         """What drives the portrait; nothing at all, exactly, for a face at rest."""
         weights = np.clip(state.weights, 0.0, 1.0).astype(np.float32)
         blinks = [float(weights[blink]) for blink, _, _ in _LIDS]
@@ -122,11 +125,11 @@ class Performer:
         exp = (weights @ EXPRESSION_OF_WEIGHTS).reshape(KEYPOINTS, 3)
         exp += _OPEN * np.float32((self.gain - 1.0) * max(float(weights @ _OPENING), 0.0))
         both = min(blinks)
-        # The network shuts both eyes at once; what one does beyond the other is its slider's. The person's left eye is
-        # on the viewer's right.
+        exp += self.shut_eyes * np.float32(both)
+        # What one eye does beyond the other is its slider's. The person's left eye is on the viewer's right.
         for blink, ratio, (_, _, shut) in zip(
             blinks, (self.ratios.eye_right, self.ratios.eye_left), _LIDS, strict=True
         ):
             exp += shut * np.float32(ratio * (blink - both))
         pose = state.pose
-        return Drive(exp, pitch=-pose.pitch, yaw=-pose.yaw, roll=pose.roll, eyes=Retarget(0.0, both))
+        return DriveFrame(exp, pitch=-pose.pitch, yaw=-pose.yaw, roll=pose.roll)

@@ -22,8 +22,6 @@ _EYES = (
 _EYE_SLOPE, _EYE_SHUT = 1.5, 0.17
 _LIPS, _MOUTH_CORNERS = (13, 14), (61, 291)
 _LIPS_CLOSED = 0.02
-# A portrait whose lips are less open than this counts as closed.
-LIPS_APART = 0.03
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.render.engines.liveportrait.ratios import LIPS_APART, ratios_of_mesh
+from services.render.engines.liveportrait.pipeline import LIPS_CLOSED_BELOW
+from services.render.engines.liveportrait.ratios import ratios_of_mesh
 from services.render.portrait import Examined
 
 
@@ -54,4 +55,4 @@ def test_the_face_that_ships_looks_at_us_with_closed_lips(examined: Examined) ->
     ratios = ratios_of_mesh(examined.portrait.points)
     assert 0.2 < ratios.eye_left < 0.6
     assert 0.2 < ratios.eye_right < 0.6
-    assert ratios.lips < LIPS_APART
+    assert ratios.lips < LIPS_CLOSED_BELOW
