@@ -18,6 +18,8 @@ ACTIVE_S = 1.0
 RAISE_AFTER_S = 5.0
 # One slow batch says little, and a machine that became slower shows within a second.
 _REMEMBERED = 15
+# How the cost of a batch grows with its size where it was not measured.
+_ASSUMED_POWER = 0.9
 
 
 class Costs:
@@ -56,11 +58,11 @@ class Costs:
         size, median_s = self.padded(count), self._median_s
         if size in median_s:
             return median_s[size]
-        # No more than so many smaller ones, and no more than a larger one.
+        # No more than a larger one, and less than so many smaller ones: batches pay, or nobody would measure one.
         smaller = [known for known in median_s if known < size]
         larger = [known for known in median_s if known > size]
         if smaller:
-            return median_s[max(smaller)] * size / max(smaller)
+            return float(median_s[max(smaller)] * (size / max(smaller)) ** _ASSUMED_POWER)
         return median_s[min(larger)] if larger else 0.0
 
     @property

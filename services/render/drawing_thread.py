@@ -92,6 +92,11 @@ class DrawingThread:
         """By the clock of the tickets."""
         return self._clock()
 
+    @property
+    def waiting(self) -> int:
+        """How many frames wait."""
+        return self._scheduler.waiting
+
     async def draw(self, ticket: Ticket, job: FrameJob) -> Drawn | None:
         """Draw a frame when its turn comes.
 
@@ -215,8 +220,7 @@ class DrawingThread:
             self._closing = True
             self._wakes.notify()
         self._thread.join()
-        for entry in self._entries.values():
-            entry.future.cancel()
+        self._settle([(entry.future, asyncio.CancelledError()) for entry in self._entries.values()])
 
 
 def _settle(outcomes: Sequence[_Outcome]) -> None:
@@ -224,7 +228,9 @@ def _settle(outcomes: Sequence[_Outcome]) -> None:
     for future, outcome in outcomes:
         if future.done():
             continue
-        if isinstance(outcome, BaseException):
+        if isinstance(outcome, asyncio.CancelledError):
+            future.cancel()
+        elif isinstance(outcome, Exception):
             future.set_exception(outcome)
         else:
             future.set_result(outcome)

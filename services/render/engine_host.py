@@ -69,28 +69,27 @@ class EngineHost:
         max_waiting: int,
         restart: Callable[[], RenderEngine] | None = None,
         restart_after_s: Sequence[float] = RESTART_AFTER_S,
-        on_change: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Args:
         kind: of its thread, for metrics.
         restart: makes another engine in the place of one whose device was lost; None if there is no way.
-        on_change: called when the engine took another path, lost its device or came back.
         """
         self._reason = reason
         self._preparing = preparing
         self._max_prepared = max_prepared
         self._restart = restart
         self._restart_after_s = restart_after_s
-        self._on_change = on_change
         self._prepared: OrderedDict[str, PreparedAvatar] = OrderedDict()
         self._one_prepares = asyncio.Lock()
         # Rises with each engine: what one prepared, another cannot draw.
         self.generation = 0
         # Set while there is something to do for `keep`: a lost engine to restart, a path to measure.
         self._called = asyncio.Event()
-        self._tries, self._since_s = 0, time.monotonic()
         self._closed: RenderEngine | None = None
-        self.thread = DrawingThread(kind, engine, max_waiting, on_change=self._changed)
+        self.thread = DrawingThread(kind, engine, max_waiting, on_change=self._changed, clock=clock)
+        # Tries to start the engine again, and since when it has drawn.
+        self._tries, self._since_s = 0, self.thread.now_s
         self._capacity = Capacity(lambda: self.thread.costs.frames_per_s)
         self.info = self._described()
         metrics.ENGINE_UP.labels(self.name).set(1)
@@ -201,10 +200,10 @@ class EngineHost:
         engine, costs = self.thread.engine, self.thread.costs
 
         def draw() -> None:
-            begin_s = time.perf_counter()
+            begin_s = self.thread.now_s
             engine.draw([job] * size)
             if is_counted:
-                costs.observe(size, time.perf_counter() - begin_s)
+                costs.observe(size, self.thread.now_s - begin_s)
 
         await self.thread.run(draw)
 
@@ -213,7 +212,7 @@ class EngineHost:
         if lost is not None:
             log.error("engine_lost", engine=self.name, reason=str(lost))
             metrics.ENGINE_UP.labels(self.name).set(0)
-            if time.monotonic() - self._since_s > _STABLE_S:
+            if self.thread.now_s - self._since_s > _STABLE_S:
                 self._tries = 0
             self._prepared.clear()
             self._count_prepared()
@@ -221,7 +220,6 @@ class EngineHost:
             self.info = self._described()
             log.info("engine_path", engine=self.name, path=self.info.path)
         self._called.set()
-        self._on_change()
 
     async def keep(self, sitter: Sitter) -> None:
         """Bring the engine back whenever it is lost, and measure it whenever its path changes, until cancelled.
@@ -254,18 +252,18 @@ class EngineHost:
             try:
                 self.thread.replace(await self.thread.run(renew))
                 self.generation += 1
+                self._prepared.clear()
                 await self.warm_up(sitter)
             except Exception as failed:
                 # Whatever a broken device raises, it is no reason to stop serving with the other engine.
                 log.warning("engine_restart_failed", engine=self.name, tries=self._tries, error=str(failed))
                 continue
             break
-        self._since_s = time.monotonic()
+        self._since_s = self.thread.now_s
         self.info = self._described()
         self.thread.resume()
         metrics.ENGINE_UP.labels(self.name).set(1)
         log.info("engine_back", engine=self.name, tries=self._tries)
-        self._on_change()
 
     def close(self) -> None:
         """Wait for what is drawn now, then free the device."""

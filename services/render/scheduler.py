@@ -9,7 +9,7 @@ Cheng, "Start-time fair queuing", 1996), because deadlines would always favour t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.render.capacity import Costs
@@ -22,6 +22,8 @@ _BLOCKING_S = 0.01
 _LIVE_S = 1.0
 # A face that was not drawn for a while may claim this much of what it missed.
 _CLAIM_S = 1.0
+# Where not all can be in time, full batches draw most. They may leave the same face out for so long.
+_TOLERATED_S = 0.2
 
 
 @dataclass(slots=True, eq=False)
@@ -66,9 +68,14 @@ class _Shares:
         """What was shown least comes first."""
         return self._shown_s[ticket.session], ticket.due_s, ticket.asked_s
 
-    def show(self, tickets: Iterable[Ticket]) -> None:
+    def behind_s(self, ticket: Ticket) -> float:
+        """How much less than the others its session was shown."""
+        return self._virtual_s - self._shown_s[ticket.session]
+
+    def show(self, tickets: Sequence[Ticket]) -> None:
+        if tickets:
+            self._virtual_s = max(self._virtual_s, min(self._shown_s[ticket.session] for ticket in tickets))
         for ticket in tickets:
-            self._virtual_s = max(self._virtual_s, self._shown_s[ticket.session])
             self._shown_s[ticket.session] += ticket.shows_s
 
     def forget(self, session: int) -> None:
@@ -126,16 +133,22 @@ class Scheduler:
         self._live = [ticket for ticket in self._live if ticket not in dropped]
         places = self._costs.max_batch
         guest = bool(self._spare) and now_s >= self._spare_turn_s
-        batch = self._choose(now_s, places - guest) if self._live else []
+        batch = self._choose(now_s, int(guest)) if self._live else []
+        if guest and self._live and not batch and places > 1:
+            # Nobody who may not wait would be in time beside it.
+            guest, batch = False, self._choose(now_s, 0)
         if self._live or not self._spare:
             room = self._costs.padded(len(batch) + guest) - len(batch) if batch or guest else 0
         elif now_s < self._live_until_s:
             room = max((n for n in range(1, places + 1) if self._costs.of(n) <= _BLOCKING_S), default=1)
         else:
             room = places
-        spare = sorted(self._spare, key=self._spare_shares.order)[:room]
+        # One by one: a file may have several frames here.
+        spare: list[Ticket] = []
+        while len(spare) < min(room, len(self._spare)):
+            spare.append(min((t for t in self._spare if t not in spare), key=self._spare_shares.order))
+            self._spare_shares.show(spare[-1:])
         self._live_shares.show(batch)
-        self._spare_shares.show(spare)
         self._live = [ticket for ticket in self._live if ticket not in batch]
         self._spare = [ticket for ticket in self._spare if ticket not in spare]
         drawn = (*batch, *spare)
@@ -147,34 +160,38 @@ class Scheduler:
     def _is_late(self, ticket: Ticket, done_s: float) -> bool:
         return ticket.is_droppable and done_s > ticket.due_s
 
-    def _choose(self, now_s: float, places: int) -> list[Ticket]:
-        """The live frames of the next batch: those due first if all can be in time, else those of the least shown."""
+    def _choose(self, now_s: float, guests: int) -> list[Ticket]:
+        """The live frames of the next batch: those due first if all can be in time, else those of the least shown.
+
+        Args: guests: how many frames without a deadline come with them.
+        """
         by_deadline = sorted(self._live, key=lambda ticket: ticket.due_s)
-        counts = range(1, min(len(by_deadline), places) + 1)
-        best: tuple[float, list[Ticket]] = (-1.0, [])
-        for count in counts:
-            if self._all_in_time(by_deadline, count, now_s):
-                best = max(best, (self._rate(count), by_deadline[:count]), key=lambda found: found[0])
-        if best[1]:
-            return best[1]
+        counts = range(1, min(len(by_deadline), self._costs.max_batch - guests) + 1)
+        in_time = [count for count in counts if self._all_in_time(by_deadline, count, guests, now_s)]
+        if in_time:
+            return by_deadline[: max(in_time, key=lambda count: self._rate(count, guests))]
         by_share = sorted(self._live, key=self._live_shares.order)
+        # Who is far behind is drawn now, even if that allows of a small batch only.
+        neediest = by_share[0] if self._live_shares.behind_s(by_share[0]) > _TOLERATED_S else None
+        best: list[Ticket] = []
         for count in counts:
-            done_s = now_s + self._costs.of(count)
+            done_s = now_s + self._costs.of(count + guests)
             able = [ticket for ticket in by_share if not self._is_late(ticket, done_s)][:count]
-            if able:
-                best = max(best, (self._rate(len(able)), able), key=lambda found: found[0])
-        return best[1]
+            is_fair = neediest is None or (able and able[0] is neediest)
+            if is_fair and self._rate(len(able), guests) > self._rate(len(best), guests):
+                best = able
+        return best
 
-    def _rate(self, count: int) -> float:
-        cost_s = self._costs.of(count)
-        return count / cost_s if cost_s > 0 else float(count)
+    def _rate(self, count: int, guests: int) -> float:
+        """Live frames per second of a batch; before anything was measured, more is better."""
+        return count / max(self._costs.of(count + guests), 1e-9) if count else 0.0
 
-    def _all_in_time(self, by_deadline: list[Ticket], count: int, now_s: float) -> bool:
+    def _all_in_time(self, by_deadline: list[Ticket], count: int, guests: int, now_s: float) -> bool:
         """Whether a first batch of `count` leaves time for all, if the rest follows in the largest batches."""
         first = 0
         while first < len(by_deadline):
-            now_s += self._costs.of(min(count, len(by_deadline) - first))
+            now_s += self._costs.of(min(count, len(by_deadline) - first) + guests)
             if now_s > by_deadline[first].due_s:
                 return False
-            first, count = first + count, self._costs.max_batch
+            first, count, guests = first + count, self._costs.max_batch, 0
         return True

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from avatar.media.v1 import media_pb2
@@ -39,6 +40,7 @@ class Stage:
         chosen: Chosen,
         store: AvatarStore,
         restart_after_s: Sequence[float] = RESTART_AFTER_S,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Args: restart_after_s: waits before the tries to start a lost engine again."""
         self.store = store
@@ -58,6 +60,7 @@ class Stage:
                 max_waiting=4 * settings.max_streams + 16,
                 restart=chosen.restart if engine is chosen.engine else None,
                 restart_after_s=restart_after_s,
+                clock=clock,
             )
 
         self._main = host("draw", chosen.engine, chosen.reason)

@@ -84,14 +84,17 @@ class BatchEngine:
         if self.clock is not None:
             self.clock.now_s += self.costs_s[size]
         self.batches.append(list(jobs))
-        return [self._frame(job) for job in jobs]
+        return [self.frame(job) for job in jobs]
 
-    def _frame(self, job: FrameJob) -> bytes:
+    def frame(self, job: FrameJob) -> bytes:
+        """What `draw` makes of a job, without drawing it."""
         avatar = job.prepared
         assert isinstance(avatar, BatchAvatar)
         assert avatar.engine is self, "prepared by another engine, whose device is lost"
+        # Rounded: a state that was computed or sent in another way differs in its last bits.
         pose = job.state.pose
-        shown = avatar.code + job.state.weights.clip(0, 1).tobytes() + repr(pose).encode()
+        angles = [round(angle, 2) + 0.0 for angle in (pose.yaw, pose.pitch, pose.roll)]
+        shown = avatar.code + repr((job.state.weights.clip(0, 1).round(3).tolist(), angles)).encode()
         colours = np.frombuffer(hashlib.shake_128(shown).digest(_BLOCKS * _BLOCKS * 3), np.uint8)
         blocks = colours.reshape(_BLOCKS, _BLOCKS, 3)
         index = np.arange(job.size) * _BLOCKS // job.size

@@ -54,9 +54,11 @@ class Simulation:
         self.busy_s = 0.0
         self._arrivals: list[tuple[float, int]] = []
 
-    def enter(self, caller: Caller) -> bool:
-        """Let a caller in. Returns: False if there is no room."""
-        if not caller.is_file and not self.capacity.admit(caller.session, caller.rate_hz, self.clock()):
+    def enter(self, caller: Caller, *, is_forced: bool = False) -> bool:
+        """Let a caller in. Args: is_forced: whether there is room or not. Returns: False if there is none."""
+        if is_forced:
+            self.capacity.join(caller.session, caller.rate_hz, self.clock())
+        elif not caller.is_file and not self.capacity.admit(caller.session, caller.rate_hz, self.clock()):
             return False
         self.callers[caller.session] = caller
         heapq.heappush(self._arrivals, (self.clock() + caller.phase_s, caller.session))
