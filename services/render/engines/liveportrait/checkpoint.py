@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,6 +32,7 @@ _PARALLEL_PREFIX = "module."
 # What reading an arbitrary file as a checkpoint raises.
 _UNREADABLE = (
     RuntimeError,
+    OSError,
     EOFError,
     ValueError,
     TypeError,
@@ -39,6 +42,7 @@ _UNREADABLE = (
     OverflowError,
     MemoryError,
     pickle.UnpicklingError,
+    struct.error,
 )
 
 
@@ -55,15 +59,13 @@ def load_networks(folder: Path, config: LivePortraitConfig = OFFICIAL, device: t
     missing = sorted({file for file, _ in FILES.values() if not (folder / file).is_file()})
     if missing:
         raise NotReadyError(f"{folder} lacks {_listed(missing)}: LivePortrait needs all of its official checkpoints")
+    files = {file: _read(folder / file) for file, _ in FILES.values()}
     # No weights are made that the files' replace at once.
     with torch.device("meta"):
         networks = Networks(config)
     expected = {name: networks.get_submodule(name).state_dict() for name in FILES}
-    files: dict[str, Mapping[str, object]] = {}
     for name, (file, entry) in FILES.items():
         path = folder / file
-        if file not in files:
-            files[file] = _read(path)
         state = _entry(path, files[file], entry) if entry else files[file]
         _assign(networks.get_submodule(name), _checked(path, name, state, expected))
     return networks.to(device).requires_grad_(requires_grad=False).eval()
@@ -72,32 +74,33 @@ def load_networks(folder: Path, config: LivePortraitConfig = OFFICIAL, device: t
 def _read(path: Path) -> Mapping[str, object]:
     """A checkpoint's content. Only tensors and plain containers are read; nothing in it is executed."""
     try:
-        content: object = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:
+            head = file.read(64)
     except OSError as error:
-        raise NotReadyError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise NotReadyError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        content: object = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise NotReadyError(
-            f"{path} is not a checkpoint of PyTorch, {_kind(path)}; fetch the official file again"
+            f"{path} is not a checkpoint of PyTorch, {_kind(path, head)}; fetch the official file again"
         ) from error
     if not isinstance(content, Mapping):
         raise NotReadyError(f"{path} holds a {type(content).__name__} where weights by their names are expected")
     return content
 
 
-def _kind(path: Path) -> str:
-    """What a file that is not a checkpoint seems to be."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(64)
+def _kind(path: Path, head: bytes) -> str:
+    """What a file that is not a checkpoint seems to be. Args: head: its first bytes."""
     if not head:
         return "it is empty"
     if head.startswith(b"version https://git-lfs"):
         return "but a pointer of Git LFS to it"
     if head.lstrip().startswith(b"<"):
         return "but a web page"
-    if head.startswith(b"PK"):
+    size = path.stat().st_size
+    if head.startswith(b"PK") and not zipfile.is_zipfile(path):
         return f"or it is truncated: it has {size} bytes"
-    return f"or holds more than weights: it has {size} bytes"
+    return f"or it is damaged or holds more than weights: it has {size} bytes"
 
 
 def _entry(path: Path, content: Mapping[str, object], entry: str) -> Mapping[str, object]:
