@@ -1,4 +1,4 @@
-"""`python -m tools.liveportrait_parity CHECKOUT`: hold our LivePortrait against the official code.
+"""Hold our LivePortrait against the official code.
 
 Both sides load the same random weights, written as the official ones are published, and answer the same questions in
 float32. Exits with 1 if an answer differs. CHECKOUT is one of https://github.com/KwaiVGI/LivePortrait.
@@ -24,7 +24,7 @@ from services.render.engines.liveportrait.pipeline import Pipeline, to_rgb
 from services.render.engines.liveportrait.random_weights import write_official_folder
 from tools.liveportrait_parity import ours
 from tools.liveportrait_parity.figures import golden_text, manifest_text
-from tools.liveportrait_parity.official import Official
+from tools.liveportrait_parity.official import Official, check_checkout
 from tools.liveportrait_parity.probe import make_probe
 
 SIZES = {"official": OFFICIAL, "narrow": NARROW}
@@ -80,7 +80,12 @@ def compare(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns: the exit status."""
-    given = _options().parse_args(arguments)
+    options = _options()
+    given = options.parse_args(arguments)
+    try:
+        check_checkout(given.checkout)
+    except FileNotFoundError as error:
+        options.error(str(error))
     # Two exact sums in another order differ by 1e-6; TF32 would by 1e-3.
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

@@ -27,6 +27,12 @@ _SETTINGS = {"appearance": "F", "motion": "M", "warping": "W", "generator": "G",
 _SIZED_BACKBONE = "convnextv2_sized"
 
 
+def check_checkout(folder: Path) -> None:
+    """Raises: FileNotFoundError if a folder is no checkout of the official code."""
+    if not (folder / "src" / "live_portrait_wrapper.py").is_file():
+        raise FileNotFoundError(f"{folder} is no checkout of LivePortrait: src/live_portrait_wrapper.py is missing")
+
+
 class Official:
     """The official code with weights from a folder, in float32."""
 
@@ -34,7 +40,7 @@ class Official:
         """Load it.
 
         Args:
-            checkout: holds `src/live_portrait_wrapper.py`.
+            checkout: passed `check_checkout`.
             weights: what the official code calls `pretrained_weights`.
             config: the sizes of those weights.
             device: cpu or cuda.
@@ -138,13 +144,13 @@ def _recorded(networks: dict[str, torch.nn.Module]) -> Any:
 
 
 def _load(checkout: Path, weights: Path, config: LivePortraitConfig, device: str) -> Any:
-    sys.path.insert(0, str(checkout))
-    if importlib.util.find_spec("scipy") is None:
+    if str(checkout) not in sys.path:
+        sys.path.insert(0, str(checkout))
+    if "scipy" not in sys.modules and importlib.util.find_spec("scipy") is None:
         # One of its helpers imports a convex hull, which nothing here calls.
         spatial = types.ModuleType("scipy.spatial")
         spatial.ConvexHull = None  # type: ignore[attr-defined]
-        sys.modules.setdefault("scipy.spatial", spatial)
-        sys.modules.setdefault("scipy", types.ModuleType("scipy"))
+        sys.modules |= {"scipy": types.ModuleType("scipy"), "scipy.spatial": spatial}
     settings: Any = importlib.import_module("src.config.inference_config")
     wrapper: Any = importlib.import_module("src.live_portrait_wrapper")
     backbones: Any = importlib.import_module("src.modules.convnextv2")
