@@ -10,6 +10,8 @@ import numpy as np
 from services.common import multipart_form
 from services.common.errors import InvalidRequestError
 from services.render import image_file
+from services.render.engines.liveportrait.clip import MotionClip, clip_of_npz
+from services.render.engines.liveportrait.template import clip_of_template
 from services.stt import decode
 from tests.fuzz import seeds
 
@@ -41,6 +43,20 @@ def _read_form(data: bytes) -> None:
         assert len(content) <= len(body)
 
 
+def _read_motion(data: bytes) -> None:
+    _play(clip_of_npz(data))
+
+
+def _read_template(data: bytes) -> None:
+    _play(clip_of_template(data))
+
+
+def _play(clip: MotionClip) -> None:
+    for offset_s in (0.0, 0.03, clip.duration_s):
+        frame = clip.at(offset_s)
+        assert all(np.isfinite(part).all() for part in (frame.exp, frame.rotation, frame.t, np.array(frame.scale)))
+
+
 @dataclass(frozen=True)
 class Parser:
     """A reader. Args: seeds: valid files; read: fails by an AssertionError, or by any error but a refusal."""
@@ -64,4 +80,6 @@ PARSERS = {
     "picture": Parser(seeds.pictures, _read_picture),
     "recording": Parser(seeds.recordings, _read_recording),
     "form": Parser(seeds.forms, _read_form),
+    "motion": Parser(seeds.motions, _read_motion),
+    "template": Parser(seeds.templates, _read_template),
 }

@@ -11,6 +11,7 @@ import numpy as np
 from av.audio import AudioStream
 
 from services.common.audio import pcm16_of
+from tests.fakes.motion import motion_clip, template_file
 
 # FFmpeg's name of the container, codec, sample rate, layout of the channels.
 RECORDINGS = (
@@ -114,3 +115,13 @@ def forms() -> list[bytes]:
         form("q", ('Content-Disposition: form-data; name="a\\"b"; filename="..\\..\\c"', b"z" * 2000)),
         b"application/json\n{}",
     ]
+
+
+def motions() -> list[bytes]:
+    return [motion_clip(count).to_npz() for count in (2, 5)]
+
+
+def templates() -> list[bytes]:
+    """Official ones, of either kind and by every protocol of Python 3."""
+    kinds: tuple[dict[str, bool], ...] = ({}, {"is_old": True}, {"has_ratios": False})
+    return [template_file(motion_clip(2), protocol, **kind) for protocol in (3, 4, 5) for kind in kinds]

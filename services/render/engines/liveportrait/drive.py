@@ -6,22 +6,16 @@ so will a network that makes motion of sound.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-
-from services.render.engines.liveportrait import keypoints
-from services.render.engines.liveportrait.keypoints import LIP_KEYPOINTS, Face, Motion
-from services.render.engines.liveportrait.pipeline import Drive
 
 KEYPOINTS = 21
+# As `keypoints.LIP_KEYPOINTS`; motion is read, mixed and kept without torch.
+LIPS = (6, 12, 14, 17, 19, 20)
 # Shape (21, 3), float32: x to the right, y down, z into the picture.
 Expression = NDArray[np.float32]
 
@@ -101,7 +95,7 @@ class DriveFrame:
     def without_lips(self, share: float) -> DriveFrame:
         """The same with less of its lips: somebody else moves them. Args: share: 0 to 1, how much is taken away."""
         exp = self.exp.copy()
-        exp[list(LIP_KEYPOINTS)] *= np.float32(1.0 - share)
+        exp[list(LIPS)] *= np.float32(1.0 - share)
         return replace(self, exp=exp, lip_ratio=None if share > 0 else self.lip_ratio)
 
 
@@ -114,53 +108,3 @@ class MotionSource(Protocol):
 
     def at(self, offset_s: float) -> DriveFrame:
         """What drives a portrait at a place of it, in seconds from its beginning; any number of any order."""
-
-
-def moved(faces: Face, frames: Sequence[DriveFrame]) -> Motion:
-    """Where each portrait's face goes, for `keypoints.place`.
-
-    Args:
-        faces: of the portraits as they are, b of them, or one for all frames.
-        frames: b of them.
-    Returns: b rows, on the device of `faces`.
-    """
-    device, own = faces.exp.device, faces.motion
-
-    def stacked(values: list[NDArray[np.float32]]) -> Tensor:
-        return torch.from_numpy(np.stack(values)).to(device)
-
-    angles = stacked([np.array([frame.pitch, frame.yaw, frame.roll], np.float32) for frame in frames])  # (b, 3)
-    exp = stacked([frame.exp for frame in frames])  # (b, 21, 3)
-    rotation = stacked([frame.rotation for frame in frames])  # (b, 3, 3)
-    scale = stacked([np.array([frame.scale], np.float32) for frame in frames])  # (b, 1)
-    t = stacked([frame.t for frame in frames])  # (b, 3)
-    pitch, yaw, roll = angles.unbind(dim=1)
-    turned = keypoints.rotation_matrix(faces.pitch + pitch, faces.yaw + yaw, faces.roll + roll)
-    relative = Motion(rotation @ turned, own.exp + exp, own.scale * scale, own.t + t)
-    is_absolute = [frame.is_absolute for frame in frames]
-    if not any(is_absolute):
-        return relative
-    absolute = keypoints.absolute(own, Motion(rotation, exp, scale, t))
-    chosen = torch.tensor(is_absolute, device=device)[:, None]
-    return Motion(
-        torch.where(chosen[:, :, None], absolute.rotation, relative.rotation),
-        torch.where(chosen[:, :, None], absolute.exp, relative.exp),
-        torch.where(chosen, absolute.scale, relative.scale),
-        torch.where(chosen, absolute.t, relative.t),
-    )
-
-
-def batched(faces: Face, frames: Sequence[DriveFrame]) -> Drive:
-    """A batch of frames for `Pipeline.driven`. Args: as of `moved`."""
-    return Drive(
-        moved(faces, frames),
-        _apertures([frame.eye_ratio for frame in frames], faces.exp),
-        _apertures([frame.lip_ratio for frame in frames], faces.exp),
-    )
-
-
-def _apertures(wanted: list[float | None], like: Tensor) -> Tensor | None:
-    """Shape (b, 1), NaN where none is wanted; None if none is at all."""
-    if all(ratio is None for ratio in wanted):
-        return None
-    return like.new_tensor([[math.nan if ratio is None else ratio] for ratio in wanted])
