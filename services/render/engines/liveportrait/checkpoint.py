@@ -54,7 +54,8 @@ def load_networks(folder: Path, config: LivePortraitConfig = OFFICIAL, device: t
             `liveportrait/retargeting_models`.
         config: sizes of the networks.
         device: where they go.
-    Raises: NotReadyError if a file is missing, cannot be read, or is not exactly what its network expects.
+    Raises: NotReadyError if a file is missing, cannot be read, or is not exactly what its network expects, or if the
+        device is not there or too small.
     """
     missing = sorted({file for file, _ in FILES.values() if not (folder / file).is_file()})
     if missing:
@@ -68,7 +69,7 @@ def load_networks(folder: Path, config: LivePortraitConfig = OFFICIAL, device: t
         path = folder / file
         state = _entry(path, files[file], entry) if entry else files[file]
         _assign(networks.get_submodule(name), _checked(path, name, state, expected))
-    return networks.to(device).requires_grad_(requires_grad=False).eval()
+    return _on_device(networks, device).requires_grad_(requires_grad=False).eval()
 
 
 def _read(path: Path) -> Mapping[str, object]:
@@ -143,6 +144,16 @@ def _assign(network: nn.Module, state: dict[str, Tensor]) -> None:
     network.load_state_dict(state, strict=True, assign=True)
     # Whatever is no weight would have stayed where nothing has a value.
     assert not any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers()))
+
+
+def _on_device(networks: Networks, device: torch.device | str) -> Networks:
+    try:
+        return networks.to(device)
+    # PyTorch without CUDA asserts; with it, no device, a wrong one and too little memory are all RuntimeError.
+    except (RuntimeError, AssertionError) as error:
+        size_mib = sum(weight.nbytes for weight in networks.state_dict().values()) >> 20
+        reason = str(error).partition("\n")[0]
+        raise NotReadyError(f"LivePortrait's weights ({size_mib} MiB) do not go to {device}: {reason}") from error
 
 
 def _form(tensor: Tensor) -> str:

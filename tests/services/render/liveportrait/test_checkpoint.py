@@ -48,6 +48,14 @@ def test_networks_are_loaded_for_inference(official_folder: Path) -> None:
     assert {tensor.device.type for tensor in networks.state_dict().values()} == {"cpu"}
 
 
+def test_a_device_that_is_not_there_is_named(official_folder: Path) -> None:
+    with pytest.raises(
+        NotReadyError, match=r"^LivePortrait's weights \(\d+ MiB\) do not go to cuda:99: \w+"
+    ) as refused:
+        load_networks(official_folder, NARROW, "cuda:99")
+    assert "\n" not in str(refused.value)
+
+
 def test_missing_files_are_named_together(folder: Path) -> None:
     (folder / W).unlink()
     (folder / S).unlink()
