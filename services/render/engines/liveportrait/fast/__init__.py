@@ -1,1 +1,4 @@
-"""The exact fast path: the same functions as the plain networks, rewritten for speed."""
+"""The exact fast path: the same functions as the plain networks, rewritten for speed.
+
+`frames.FastFrames` is what an engine uses.
+"""

@@ -12,6 +12,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from services.render.engines.liveportrait.fast.folding import classes_of, upsampled_kernels
+from services.render.engines.liveportrait.fast.pixels import i420_of, rgb_of
 from services.render.engines.liveportrait.generator import (
     NORM_EPSILON,
     SLOPE,
@@ -106,7 +107,7 @@ class FastGenerator:
         """Draw.
 
         Args: seg: W's output, shape (batch, channels, h, w).
-        Returns: logits, shape (batch, 4 h, 4 w, 2, 2, 4): of each place the pixels of two rows, RGB and nothing.
+        Returns: logits, shape (batch, 4 h, 4 w, 2, 2, 4), float32: two rows of two pixels, RGB and nothing.
         """
         hidden = self.hidden_of(seg, 1)
         x = nnf.conv2d(seg, self.fc, self.fc_bias.to(self.dtype), padding=1)
@@ -117,6 +118,11 @@ class FastGenerator:
         x = nnf.conv2d(nnf.leaky_relu(x, SLOPE), self.image, padding=1)  # (b, 16, 4 h, 4 w)
         logits = x.float() + self.image_bias[:, None, None]
         return torch.unflatten(logits.movedim(1, -1), -1, (2, 2, 4))
+
+    def bytes_of(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """The frames: RGB, shape (batch, 8 h, 8 w, 3), and I420, shape (batch, 12 h, 8 w); uint8."""
+        rgb = rgb_of(logits)
+        return rgb, i420_of(rgb)
 
     def hidden_of(self, seg: Tensor, scale: int) -> list[Tensor]:
         """What all SPADE layers at that scale make of the features first, each of shape (b, hidden, scale * h, ...)."""

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 # BT.601, limited range, in 2^-20, as OpenCV's COLOR_RGB2YUV_I420 rounds it.
-_SHIFT = 20
-_HALF = 1 << (_SHIFT - 1)
+SHIFT = 20
+_HALF = 1 << (SHIFT - 1)
 LUMA = (269484, 528482, 102760)
 BLUE_DIFFERENCE = (-155188, -305135, 460324)
 RED_DIFFERENCE = (460324, -385875, -74448)
-LUMA_OFFSET = (16 << _SHIFT) + _HALF
-CHROMA_OFFSET = (128 << _SHIFT) + _HALF
+LUMA_OFFSET = (16 << SHIFT) + _HALF
+CHROMA_OFFSET = (128 << SHIFT) + _HALF
 
 
 def image_of(logits: Tensor) -> Tensor:
@@ -26,8 +26,11 @@ def image_of(logits: Tensor) -> Tensor:
 
 
 def rgb_of(logits: Tensor) -> Tensor:
-    """Args: logits: shape (n, h, w, 2, 2, 4). Returns: shape (n, 2 h, 2 w, 3), uint8."""
-    return (image_of(logits) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    """Rounded down as `pipeline.to_rgb`.
+
+    Args: logits: shape (n, h, w, 2, 2, 4). Returns: shape (n, 2 h, 2 w, 3), uint8.
+    """
+    return (image_of(logits) * 255.0).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
 def i420_of(rgb: Tensor) -> Tensor:
@@ -45,4 +48,4 @@ def i420_of(rgb: Tensor) -> Tensor:
 
 def _weighed(rgb: Tensor, weights: tuple[int, int, int], offset: int) -> Tensor:
     red, green, blue = rgb.to(torch.int32).unbind(-1)
-    return ((weights[0] * red + weights[1] * green + weights[2] * blue + offset) >> _SHIFT).to(torch.uint8)
+    return ((weights[0] * red + weights[1] * green + weights[2] * blue + offset) >> SHIFT).to(torch.uint8)

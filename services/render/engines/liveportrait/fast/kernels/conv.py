@@ -1,0 +1,371 @@
+"""Convolutions as matrix products: a tile of pixels times a tile of outputs, read by the tensor memory accelerator.
+
+A tile of pixels is a piece of one row of the image, or of two. For each tap of the kernel the accelerator reads the
+piece beside it, with zeros beyond the image's edge, so nothing is unrolled or padded in memory. What follows a
+convolution in the networks (bias, ReLU, sums, statistics, SPADE's modulation) is done before its result is stored.
+
+Source: implicit GEMM (cuDNN, arXiv 1410.0759).
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def accumulate(
+    first,
+    second,
+    activations,
+    weights,
+    image,
+    z,
+    y,
+    x,
+    row,
+    channel,
+    taps_d,
+    taps_h,
+    taps_w,
+    chunks: tl.constexpr,
+    block_k: tl.constexpr,
+    tile_w: tl.constexpr,
+    rows: tl.constexpr,
+):
+    """Add the products of all taps.
+
+    Args:
+        first, second: shape (tile_w, block_n), float32: sums of one row of pixels, and of the next where `rows` is 2.
+        activations: descriptor of shape (images, depth, height, width, channels), blocks (1, 1, 1, tile_w, block_k).
+        weights: descriptor of shape (outputs, taps * chunks * block_k), blocks (block_n, block_k).
+        z, y, x: of the pixel that the first tap of the first pixel reads, from -1 on.
+        row: of `weights`, where the outputs begin; channel: where the inputs begin.
+        chunks: of `block_k` channels, for each tap.
+    """
+    for step in tl.range(taps_d * taps_h * taps_w * chunks):
+        tap = step // chunks
+        k = channel + (step % chunks) * block_k
+        z_k = z + tap // (taps_h * taps_w)
+        y_k = y + tap // taps_w % taps_h
+        x_k = x + tap % taps_w
+        weight = weights.load([row, step * block_k]).T
+        pixels = tl.reshape(activations.load([image, z_k, y_k, x_k, k]), (tile_w, block_k))
+        first = tl.dot(pixels, weight, first)
+        if rows == 2:
+            pixels = tl.reshape(activations.load([image, z_k, y_k + 1, x_k, k]), (tile_w, block_k))
+            second = tl.dot(pixels, weight, second)
+    return first, second
+
+
+@triton.jit
+def place(tile, depth, height, width, tile_w: tl.constexpr, rows: tl.constexpr):
+    """Image, slice, row and column of the first pixel of a tile."""
+    across = width // tile_w
+    down = height // rows
+    line = tile // across
+    image = line // down
+    return image // depth, image % depth, line % down * rows, tile % across * tile_w
+
+
+@triton.jit
+def finish(
+    sums,
+    pixel,
+    row,
+    bias,
+    residual,
+    pixel_scale,
+    moments,
+    out,
+    pixels,
+    channels_out,
+    plane,
+    slope: tl.constexpr,
+    block_n: tl.constexpr,
+    tile_w: tl.constexpr,
+):
+    """Bias, residual, leaky ReLU and scale, each where it is given; store, with mean and squared deviations."""
+    n = row + tl.arange(0, block_n)
+    m = pixel + tl.arange(0, tile_w)
+    if bias is not None:
+        sums += tl.load(bias + n)[None, :]
+    if residual is not None:
+        sums += tl.load(residual + m[:, None] * channels_out + n[None, :]).to(tl.float32)
+    if slope != 1.0:
+        sums = tl.where(sums >= 0, sums, sums * slope)
+    if pixel_scale is not None:
+        sums *= tl.load(pixel_scale + m)[:, None]
+    if moments is not None:
+        mean = tl.sum(sums, 0) / tile_w
+        away = sums - mean[None, :]
+        at = moments + pixel // tile_w * 2 * channels_out + n
+        tl.store(at, mean)
+        tl.store(at + channels_out, tl.sum(away * away, 0))
+    at = out + (n // plane * pixels * plane + n % plane)[None, :] + m[:, None] * plane
+    tl.store(at, sums.to(out.dtype.element_ty))
+
+
+@triton.jit
+def conv_kernel(
+    activations,
+    weights,
+    more_activations,
+    more_weights,
+    bias,
+    residual,
+    pixel_scale,
+    moments,
+    out,
+    depth,
+    height,
+    width,
+    pixels,
+    channels_out,
+    plane,
+    slope: tl.constexpr,
+    taps_d: tl.constexpr,
+    taps_h: tl.constexpr,
+    taps_w: tl.constexpr,
+    origin_d: tl.constexpr,
+    channel: tl.constexpr,
+    chunks: tl.constexpr,
+    block_k: tl.constexpr,
+    more_taps_d: tl.constexpr,
+    more_taps_h: tl.constexpr,
+    more_taps_w: tl.constexpr,
+    more_origin_d: tl.constexpr,
+    more_channel: tl.constexpr,
+    more_chunks: tl.constexpr,
+    more_block_k: tl.constexpr,
+    tile_w: tl.constexpr,
+    rows: tl.constexpr,
+    block_n: tl.constexpr,
+):
+    """A convolution, or the sum of two where `more_activations` and all of `more_` is given.
+
+    Args:
+        bias: shape (channels_out,), float32; residual: shape (pixels, channels_out); pixel_scale: shape (pixels,),
+            float32; moments: shape (pixels / tile_w, 2, channels_out), float32; each may be None.
+        out: shape (channels_out / plane, pixels, plane).
+        origin_d: slice that the first tap reads for slice 0; channel: the first that is read.
+    """
+    row = tl.program_id(0) * block_n
+    image, z, y, x = place(tl.program_id(1), depth, height, width, tile_w, rows)
+    first = tl.zeros((tile_w, block_n), tl.float32)
+    second = tl.zeros((tile_w, block_n), tl.float32)
+    first, second = accumulate(
+        first, second, activations, weights, image, z + origin_d, y - taps_h // 2, x - taps_w // 2, row, channel,
+        taps_d, taps_h, taps_w, chunks, block_k, tile_w, rows,
+    )  # fmt: skip
+    if more_activations is not None:
+        first, second = accumulate(
+            first, second, more_activations, more_weights, image, z + more_origin_d, y - more_taps_h // 2,
+            x - more_taps_w // 2, row, more_channel, more_taps_d, more_taps_h, more_taps_w, more_chunks, more_block_k,
+            tile_w, rows,
+        )  # fmt: skip
+    pixel = ((image * depth + z) * height + y) * width + x
+    finish(
+        first, pixel, row, bias, residual, pixel_scale, moments, out, pixels, channels_out, plane, slope, block_n,
+        tile_w,
+    )  # fmt: skip
+    if rows == 2:
+        finish(
+            second, pixel + width, row, bias, residual, pixel_scale, moments, out, pixels, channels_out, plane, slope,
+            block_n, tile_w,
+        )  # fmt: skip
+
+
+@triton.jit
+def modulate(
+    sums,
+    image,
+    y,
+    x,
+    row,
+    bias,
+    content,
+    statistics,
+    out,
+    height,
+    width,
+    channels,
+    scale: tl.constexpr,
+    slope: tl.constexpr,
+    block_n: tl.constexpr,
+    tile_w: tl.constexpr,
+):
+    """SPADE's scale and shift, as they stand in neighbouring columns of `sums`, on the content; and leaky ReLU."""
+    block_c: tl.constexpr = block_n // 2
+    gamma, beta = tl.split(tl.reshape(sums, (tile_w, block_c, 2)))
+    c = row // 2 + tl.arange(0, block_c)
+    x_m = x + tl.arange(0, tile_w)
+    gamma += 1.0 + tl.load(bias + 2 * c)[None, :]
+    beta += tl.load(bias + 2 * c + 1)[None, :]
+    mean = tl.load(statistics + image * 2 * channels + c)[None, :]
+    inverse = tl.load(statistics + (image * 2 + 1) * channels + c)[None, :]
+    at = (image * (height // scale) + y // scale) * (width // scale) + x_m // scale
+    value = tl.load(content + at[:, None] * channels + c[None, :]).to(tl.float32)
+    value = (value - mean) * inverse * gamma + beta
+    if slope != 1.0:
+        value = tl.where(value >= 0, value, value * slope)
+    at = (image * height + y) * width + x_m
+    tl.store(out + at[:, None] * channels + c[None, :], value.to(out.dtype.element_ty))
+
+
+@triton.jit
+def spade_kernel(
+    hidden,
+    weights,
+    bias,
+    content,
+    statistics,
+    out,
+    height,
+    width,
+    channels,
+    scale: tl.constexpr,
+    slope: tl.constexpr,
+    chunks: tl.constexpr,
+    block_k: tl.constexpr,
+    tile_w: tl.constexpr,
+    rows: tl.constexpr,
+    block_n: tl.constexpr,
+):
+    """SPADE: a 3x3 convolution gives scale and shift, which modulate the normalised content.
+
+    Args:
+        weights, bias: of scale and shift in turn, for each channel; bias: shape (2 * channels,), float32.
+        content: shape (images, height / scale, width / scale, channels).
+        statistics: shape (images, 2, channels), float32: mean, and inverse of the standard deviation.
+        out: shape (images, height, width, channels).
+    """
+    row = tl.program_id(0) * block_n
+    image, _, y, x = place(tl.program_id(1), 1, height, width, tile_w, rows)
+    first = tl.zeros((tile_w, block_n), tl.float32)
+    second = tl.zeros((tile_w, block_n), tl.float32)
+    first, second = accumulate(
+        first, second, hidden, weights, image, 0, y - 1, x - 1, row, 0, 1, 3, 3, chunks, block_k, tile_w, rows
+    )
+    modulate(
+        first, image, y, x, row, bias, content, statistics, out, height, width, channels, scale, slope, block_n, tile_w
+    )
+    if rows == 2:
+        modulate(
+            second, image, y + 1, x, row, bias, content, statistics, out, height, width, channels, scale, slope,
+            block_n, tile_w,
+        )  # fmt: skip
+
+
+@triton.jit
+def store_copies(
+    sums,
+    image,
+    y,
+    x,
+    class_y,
+    class_x,
+    row,
+    bias,
+    out,
+    pixels,
+    height,
+    width,
+    plane,
+    classes: tl.constexpr,
+    block_n: tl.constexpr,
+    tile_w: tl.constexpr,
+):
+    """Bias, ReLU, and a store for each copy of the pixels that is of this class."""
+    n = row + tl.arange(0, block_n)
+    sums = tl.maximum(sums + tl.load(bias + n)[None, :], 0.0).to(out.dtype.element_ty)
+    scale: tl.constexpr = 2 * classes - 2
+    # The classes are the first copy, all between, and the last.
+    from_y = class_y + (class_y == 2)
+    from_x = class_x + (class_x == 2)
+    copies_y = 1 + ((class_y == 1) & (classes == 3))
+    copies_x = 1 + ((class_x == 1) & (classes == 3))
+    column = n // plane * pixels * scale * scale * plane + n % plane
+    for copy_y in range(from_y, from_y + copies_y):
+        for copy_x in range(from_x, from_x + copies_x):
+            m = (image * height + y) * scale + copy_y
+            m = (m * width + x + tl.arange(0, tile_w)) * scale + copy_x
+            tl.store(out + column[None, :] + m[:, None] * plane, sums)
+
+
+@triton.jit
+def upsampled_kernel(
+    activations,
+    weights,
+    bias,
+    out,
+    pixels,
+    height,
+    width,
+    channels_out,
+    plane,
+    classes: tl.constexpr,
+    chunks: tl.constexpr,
+    block_k: tl.constexpr,
+    tile_w: tl.constexpr,
+    rows: tl.constexpr,
+    block_n: tl.constexpr,
+):
+    """A 3x3 convolution and ReLU on an image as if it were nearest-upsampled.
+
+    Args:
+        weights: of each class of rows and columns (see `folding.classes_of`) its own taps, 1 or 2 along each axis.
+        pixels: of the image as it is.
+        out: shape (channels_out / plane, scale * scale * pixels, plane).
+    """
+    row = tl.program_id(0) * block_n
+    image, _, y, x = place(tl.program_id(1), 1, height, width, tile_w, rows)
+    class_y = tl.program_id(2) // classes
+    class_x = tl.program_id(2) % classes
+    taps_h = 2 - ((class_y == 1) & (classes == 3))
+    taps_w = 2 - ((class_x == 1) & (classes == 3))
+    first = tl.zeros((tile_w, block_n), tl.float32)
+    second = tl.zeros((tile_w, block_n), tl.float32)
+    first, second = accumulate(
+        first, second, activations, weights, image, 0, y - (class_y == 0), x - (class_x == 0),
+        tl.program_id(2) * channels_out + row, 0, 1, taps_h, taps_w, chunks, block_k, tile_w, rows,
+    )  # fmt: skip
+    store_copies(
+        first, image, y, x, class_y, class_x, row, bias, out, pixels, height, width, plane, classes, block_n, tile_w
+    )
+    if rows == 2:
+        store_copies(
+            second, image, y + 1, x, class_y, class_x, row, bias, out, pixels, height, width, plane, classes, block_n,
+            tile_w,
+        )  # fmt: skip
+
+
+@triton.jit
+def statistics_kernel(
+    moments,
+    out,
+    tiles,
+    channels,
+    tile_pixels,
+    epsilon: tl.constexpr,
+    block_t: tl.constexpr,
+    block_c: tl.constexpr,
+):
+    """Mean and inverse standard deviation of each channel from those of its tiles (Chan et al., 1979).
+
+    Args: moments: shape (images, tiles, 2, channels): mean and sum of squared deviations of `tile_pixels` pixels.
+        out: shape (images, 2, channels).
+    """
+    image = tl.program_id(0)
+    c = tl.program_id(1) * block_c + tl.arange(0, block_c)
+    t = tl.arange(0, block_t)
+    at = moments + ((image * tiles + t) * 2 * channels)[:, None] + c[None, :]
+    inside = (t < tiles)[:, None] & (c < channels)[None, :]
+    means = tl.load(at, inside, 0.0)
+    within = tl.load(at + channels, inside, 0.0)
+    mean = tl.sum(means, 0) / tiles
+    away = tl.where(inside, means - mean[None, :], 0.0)
+    variance = (tl.sum(within, 0) / tile_pixels + tl.sum(away * away, 0)) / tiles
+    at = out + image * 2 * channels + c
+    tl.store(at, mean, c < channels)
+    tl.store(at + channels, 1.0 / tl.sqrt(variance + epsilon), c < channels)

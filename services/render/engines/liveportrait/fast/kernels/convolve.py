@@ -1,0 +1,306 @@
+"""Launches the convolutions of `conv`: packs weights for them, and chooses tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from triton.tools.tensor_descriptor import TensorDescriptor
+
+from services.render.engines.liveportrait.fast.folding import classes_of
+from services.render.engines.liveportrait.fast.kernels import conv
+from services.render.engines.liveportrait.generator import NORM_EPSILON
+
+_BLOCK_K = 64
+# Channels beyond a multiple of _BLOCK_K are read in blocks of this.
+_BLOCK_REST = 16
+# With fewer tiles than this for each multiprocessor, smaller ones keep more of them busy.
+_LARGE_TILES_FROM = 2
+# What the larger tiles' three stages take; a device with less shared memory runs the smaller tiles in two.
+_LARGE_TILE_BYTES = 3 * (128 + 256) * _BLOCK_K * 2
+
+
+class Term(NamedTuple):
+    """A convolution's weight as a matrix, of all its inputs or of some.
+
+    Attributes:
+        matrix: shape (out, taps * chunks * block), for each tap the inputs.
+        taps: of depth, height and width.
+        origin: slice that the first tap reads for slice 0.
+        channel: the first input; chunks: of `block` inputs each.
+    """
+
+    matrix: Tensor
+    taps: tuple[int, int, int]
+    origin: int
+    channel: int
+    chunks: int
+    block: int
+
+
+class Tile(NamedTuple):
+    """What one program computes: `rows` pieces of `width` pixels, times `outputs`."""
+
+    width: int
+    rows: int
+    outputs: int
+    warps: int
+    stages: int
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """What follows a convolution before its result is stored.
+
+    Attributes:
+        bias: shape (out,), float32.
+        residual: added; as the result.
+        slope: of the leaky ReLU; 0 for ReLU, 1 for none.
+        pixel_scale: a factor for each pixel, shape (pixels,), float32.
+        plane: channels of each of the tensors that the result is split into; 0 for all in one.
+        has_moments: also give mean and squared deviations of each tile.
+        dtype: of the result; the input's by default.
+    """
+
+    bias: Tensor | None = None
+    residual: Tensor | None = None
+    slope: float = 1.0
+    pixel_scale: Tensor | None = None
+    plane: int = 0
+    has_moments: bool = False
+    dtype: torch.dtype | None = None
+
+
+class Moments(NamedTuple):
+    """Of each tile of an image.
+
+    Attributes:
+        values: shape (images, tiles, 2, channels), float32: mean, and sum of squared deviations from it.
+        pixels: of a tile.
+    """
+
+    values: Tensor
+    pixels: int
+
+
+def terms_of(weight: Tensor, dtype: torch.dtype, origin: int | None = None) -> tuple[Term, ...]:
+    """A convolution as one term, or as two where the inputs do not fill the larger blocks.
+
+    Args: weight: shape (out, in, depth, height, width), in a multiple of 16; origin: as in `Term`, centred by default.
+    """
+    by_tap = weight.detach().permute(0, 2, 3, 4, 1).flatten(1, 3)  # (out, taps, in)
+    inputs = by_tap.shape[2]
+    if inputs % _BLOCK_REST:
+        raise ValueError(f"a convolution of {inputs} inputs cannot be read in blocks of {_BLOCK_REST}")
+    taps = (weight.shape[2], weight.shape[3], weight.shape[4])
+    first = -(taps[0] // 2) if origin is None else origin
+    whole = inputs // _BLOCK_K * _BLOCK_K
+    terms = []
+    for begin, end, block in ((0, whole, _BLOCK_K), (whole, inputs, _BLOCK_REST)):
+        if begin < end:
+            matrix = by_tap[:, :, begin:end].flatten(1).to(dtype).contiguous()
+            terms.append(Term(matrix, taps, first, begin, (end - begin) // block, block))
+    return tuple(terms)
+
+
+def convolve(
+    parts: Sequence[tuple[Tensor, Term]], after: After, depth: int | None = None
+) -> tuple[Tensor, Moments | None]:
+    """The sum of one or two convolutions that leave height and width as they are.
+
+    Args:
+        parts: inputs, each of shape (images, depth, height, width, in), with their terms.
+        depth: of the result; that of the first input by default.
+    Returns: the result, shape (planes, images, depth, height, width, plane), and its moments where they are asked for.
+    """
+    x, term = parts[0]
+    more, more_term = parts[1] if len(parts) > 1 else (None, None)
+    images, height, width = x.shape[0], x.shape[2], x.shape[3]
+    depth = depth or x.shape[1]
+    outputs = term.matrix.shape[0]
+    pixels = images * depth * height * width
+    tile = _tile(width, outputs, pixels, x.device)
+    plane = after.plane or outputs
+    out = x.new_empty((outputs // plane, images, depth, height, width, plane), dtype=after.dtype or x.dtype)
+    moments = None
+    if after.has_moments:
+        tiles = height * width // tile.width
+        moments = Moments(x.new_empty((images * depth, tiles, 2, outputs), dtype=torch.float32), tile.width)
+    grid = (outputs // tile.outputs, pixels // (tile.width * tile.rows))
+    conv.conv_kernel[grid](
+        _pixels(x, tile, term.block),
+        _weights(term.matrix, tile, term.block),
+        _pixels(more, tile, more_term.block) if more is not None and more_term is not None else None,
+        _weights(more_term.matrix, tile, more_term.block) if more_term is not None else None,
+        after.bias,
+        after.residual,
+        after.pixel_scale,
+        moments.values if moments else None,
+        out,
+        depth,
+        height,
+        width,
+        pixels,
+        outputs,
+        plane,
+        after.slope,
+        *term.taps,
+        *term[2:],
+        *(more_term.taps if more_term else (0, 0, 0)),
+        *(more_term[2:] if more_term else (0, 0, 0, 0)),
+        tile.width,
+        tile.rows,
+        tile.outputs,
+        num_warps=tile.warps,
+        num_stages=tile.stages,
+    )
+    return out, moments
+
+
+def statistics(moments: Moments) -> Tensor:
+    """Of whole images. Returns: shape (images, 2, channels), float32: mean, and inverse standard deviation."""
+    images, tiles, _, channels = moments.values.shape
+    out = moments.values.new_empty((images, 2, channels))
+    block_c = 32
+    conv.statistics_kernel[(images, -(-channels // block_c))](
+        moments.values, out, tiles, channels, moments.pixels, NORM_EPSILON, _power_of_2(tiles), block_c
+    )
+    return out
+
+
+def spade(
+    content: Tensor, statistics: Tensor, hidden: Tensor, term: Term, bias: Tensor, scale: int, slope: float
+) -> Tensor:
+    """SPADE and leaky ReLU.
+
+    Args:
+        content: shape (images, height / scale, width / scale, channels); statistics: of it, as of `statistics`.
+        hidden: shape (images, 1, height, width, hidden).
+        term, bias: of the convolution that gives scale, less 1, and shift in turn, for each channel.
+    Returns: shape (images, 1, height, width, channels).
+    """
+    images, _, height, width, _ = hidden.shape
+    channels = content.shape[-1]
+    out = content.new_empty((images, 1, height, width, channels))
+    tile = _small_tile(width, 2 * channels, hidden.device)
+    conv.spade_kernel[(2 * channels // tile.outputs, images * height * width // (tile.width * tile.rows))](
+        _pixels(hidden, tile, term.block),
+        _weights(term.matrix, tile, term.block),
+        bias,
+        content,
+        statistics,
+        out,
+        height,
+        width,
+        channels,
+        scale,
+        slope,
+        term.chunks,
+        term.block,
+        tile.width,
+        tile.rows,
+        tile.outputs,
+        num_warps=tile.warps,
+        num_stages=tile.stages,
+    )
+    return out
+
+
+def upsampled_matrix(kernels: Tensor, dtype: torch.dtype) -> Tensor:
+    """Each class's own taps, tightly.
+
+    Args: kernels: of `upsampled_kernels`, shape (classes, classes, out, in, 2, 2).
+    Returns: shape (classes * classes * out, 4 * in); a class with fewer taps fills the beginning of its rows.
+    """
+    classes, _, outputs, inputs = kernels.shape[:4]
+    matrix = kernels.new_zeros((classes, classes, outputs, 4 * inputs))
+    # Copies between the first and the last see their own pixel only, which is the second tap.
+    taps = [slice(1, 2) if classes == 3 and index == 1 else slice(0, 2) for index in range(classes)]
+    for p in range(classes):
+        for q in range(classes):
+            own = kernels[p, q][:, :, taps[p], taps[q]].permute(0, 2, 3, 1).flatten(1)
+            matrix[p, q, :, : own.shape[1]] = own
+    return matrix.flatten(0, 2).to(dtype).contiguous()
+
+
+def convolve_upsampled(x: Tensor, matrix: Tensor, bias: Tensor, scale: int, plane: int) -> Tensor:
+    """A 3x3 convolution and ReLU on an image as if it were nearest-upsampled.
+
+    Args: x: shape (images, 1, height, width, in); matrix: of `upsampled_matrix`; bias: shape (out,).
+    Returns: shape (out / plane, images, 1, scale * height, scale * width, plane).
+    """
+    images, _, height, width, inputs = x.shape
+    outputs, classes = len(bias), len(set(classes_of(scale)))
+    out = x.new_empty((outputs // plane, images, 1, scale * height, scale * width, plane))
+    pixels = images * height * width
+    tile = _tile(width, outputs, pixels * classes**2, x.device)
+    conv.upsampled_kernel[(outputs // tile.outputs, pixels // (tile.width * tile.rows), classes**2)](
+        _pixels(x, tile, _BLOCK_K),
+        _weights(matrix, tile, _BLOCK_K),
+        bias,
+        out,
+        pixels,
+        height,
+        width,
+        outputs,
+        plane,
+        classes,
+        inputs // _BLOCK_K,
+        _BLOCK_K,
+        tile.width,
+        tile.rows,
+        tile.outputs,
+        num_warps=tile.warps,
+        num_stages=tile.stages,
+    )
+    return out
+
+
+@cache
+def _device(device: torch.device) -> tuple[int, int]:
+    """Multiprocessors, and bytes of shared memory that a program may take."""
+    if device.type != "cuda":  # Triton's interpreter
+        return 1, 0
+    properties = torch.cuda.get_device_properties(device)
+    shared_bytes: int = properties.shared_memory_per_block_optin  # type: ignore[attr-defined]
+    return properties.multi_processor_count, shared_bytes
+
+
+def _tile(width: int, outputs: int, pixels: int, device: torch.device) -> Tile:
+    multiprocessors, shared_bytes = _device(device)
+    tiles = pixels // 128 * (outputs // 256)
+    if outputs % 256 or shared_bytes < _LARGE_TILE_BYTES or tiles < _LARGE_TILES_FROM * multiprocessors:
+        return _small_tile(width, outputs, device)
+    piece = _piece(width)
+    return Tile(piece, 128 // piece, 256, 8, 3)
+
+
+def _small_tile(width: int, outputs: int, device: torch.device) -> Tile:
+    _, shared_bytes = _device(device)
+    stages = 2 if shared_bytes < _LARGE_TILE_BYTES else 3
+    piece = _piece(width)
+    block = next(block for block in (128, 64, 32, 16) if outputs % block == 0)
+    return Tile(piece, 128 // piece, block, 4, stages)
+
+
+def _piece(width: int) -> int:
+    """Pixels of a row that a tile takes. Raises: ValueError if rows do not divide into them."""
+    if width % 64:
+        raise ValueError(f"rows of {width} pixels do not divide into tiles of 64")
+    return 128 if width % 128 == 0 else 64
+
+
+def _pixels(x: Tensor, tile: Tile, block: int) -> Any:
+    return TensorDescriptor(x, list(x.shape), list(x.stride()), [1, 1, 1, tile.width, block])
+
+
+def _weights(matrix: Tensor, tile: Tile, block: int) -> Any:
+    return TensorDescriptor(matrix, list(matrix.shape), list(matrix.stride()), [tile.outputs, block])
+
+
+def _power_of_2(number: int) -> int:
+    return 1 << (number - 1).bit_length()
