@@ -92,6 +92,7 @@ class LoopStore:
         for path in folder.iterdir():
             if path.name.partition("-")[0] not in known:
                 path.unlink()
+        self._make_room(0)
 
     def remove(self, sitter: str) -> None:
         """Remove all loops of a portrait."""
@@ -171,6 +172,11 @@ class IdleLoops:
             self._wanted.setdefault(key, draw)
             self._called.set()
         return loop
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is to be drawn or removed."""
+        return not self._wanted and not self._forgotten
 
     def forget(self, sitter: str) -> None:
         """Remove all loops of a portrait, also those that are being drawn."""

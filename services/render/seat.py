@@ -113,14 +113,18 @@ class Seat:
             if self._away is None or self._away.lost is not None:
                 raise NotReadyError(f"{host.name} lost its device ({lost}) and is being started again")
             host = self._away
-        if self._is_live and self._is_away != (host is self._away):
-            self._is_away = not self._is_away
-            assert self._away is not None
-            if self._is_away:
-                self._away.join(self.session, self._asked_hz)
-            else:
-                self._away.leave(self.session)
+        if self._is_away != (host is self._away):
+            self._move(self._away)
         return host
+
+    def _move(self, away: EngineHost | None) -> None:
+        """To the fallback, or back from there."""
+        assert away is not None
+        self._is_away = not self._is_away
+        if self._is_live and self._is_away:
+            away.join(self.session, self._asked_hz)
+        elif self._is_live:
+            away.leave(self.session)
 
     def terms(self) -> Terms:
         """What holds now. Raises: NotReadyError if nothing can draw."""
@@ -129,12 +133,16 @@ class Seat:
         info = away_info(host, self.home) if host is not self.home else self._info or host.info
         return Terms(info, rate_hz)
 
+    def tell(self) -> Terms:
+        """What holds now, for a caller who then knows it. Raises: NotReadyError if nothing can draw."""
+        self._told = self.terms()
+        return self._told
+
     def news(self) -> News | None:
         """What the caller does not know yet: told once."""
-        before, now = self._told, self.terms()
+        before, now = self._told, self.tell()
         if now == before:
             return None
-        self._told = now
         warning = None
         if now.engine.name != before.engine.name and self._is_away:
             warning = status_pb2.Status(code=code_pb2.UNAVAILABLE, message=now.engine.reason)

@@ -144,7 +144,7 @@ class _Stream:
             self._sample_rate = self._config.audio_format.sample_rate_hertz
         seat = self._seat
         idle = IdleLoop(seat.session) if seat.plays_idle_loops else IdleMotion(seat.session)
-        terms = seat.terms()
+        terms = seat.tell()
         self._config.video_format.frame_rate_hertz = terms.rate_hz
         self._performance = Performance(idle, terms.rate_hz, self._sample_rate or None)
         started = render_pb2.StreamingRenderResponse.Started(

@@ -47,7 +47,7 @@ class Stage:
         self.preparing = InferenceThread("prepare", max_pending=2 * settings.max_streams + 16)
         self.looking = InferenceThread("portrait", max_pending=MAX_WAITING_PORTRAITS)
         sitters = [self.sitter(record.avatar_id).key for record in store.records()]
-        self._loops = IdleLoops(settings.data_dir / "idle_loops", settings.idle_loops_mb * 1_000_000, sitters)
+        self.idle_loops = IdleLoops(settings.data_dir / "idle_loops", settings.idle_loops_mb * 1_000_000, sitters)
         self._sessions = itertools.count(1)
 
         def host(kind: str, engine: RenderEngine, reason: str) -> EngineHost:
@@ -69,7 +69,8 @@ class Stage:
             self._fallback = host("fallback", chosen.fallback, f"{chosen.fallback.name} stands by")
 
     @property
-    def _hosts(self) -> tuple[EngineHost, ...]:
+    def engines(self) -> tuple[EngineHost, ...]:
+        """The one that draws, and the one that stands by if there is one."""
         return (self._main,) if self._fallback is None else (self._main, self._fallback)
 
     @property
@@ -106,11 +107,11 @@ class Stage:
             home, away = away, None
         try:
             seat = Seat(
-                *(session, sitter, home, away, size, codec, rate_hz), is_live=is_live, loops=self._loops, info=info
+                *(session, sitter, home, away, size, codec, rate_hz), is_live=is_live, loops=self.idle_loops, info=info
             )
             await seat.prepare()
         except BaseException:
-            for host in self._hosts:
+            for host in self.engines:
                 host.leave(session)
             raise
         return seat
@@ -121,7 +122,7 @@ class Stage:
         seat = Seat(
             *(next(self._sessions), sitter, self._main, self._fallback, size, VideoCodec.JPEG, 1),
             is_live=False,
-            loops=self._loops,
+            loops=self.idle_loops,
         )
         try:
             drawn = await seat.draw(state)
@@ -132,9 +133,9 @@ class Stage:
 
     def forget(self, sitter: Sitter) -> None:
         """Streams that draw it go on; nobody else gets it, and its idle loops are removed."""
-        for host in self._hosts:
+        for host in self.engines:
             host.forget(sitter.key)
-        self._loops.forget(sitter.key)
+        self.idle_loops.forget(sitter.key)
 
     async def warm_up(self) -> None:
         """Draw and code the default avatar, and measure what each engine can do: everything is compiled after it.
@@ -155,14 +156,14 @@ class Stage:
         """Bring lost engines back, and draw the loops of idle faces, until cancelled."""
         sitter = self.sitter(DEFAULT_ID)
         async with asyncio.TaskGroup() as tasks:
-            for host in self._hosts:
+            for host in self.engines:
                 tasks.create_task(host.keep(sitter))
-            tasks.create_task(self._loops.keep())
+            tasks.create_task(self.idle_loops.keep())
 
     def close(self) -> None:
         """Wait for what the threads are doing now, and free the devices."""
-        for host in self._hosts:
+        for host in self.engines:
             host.close()
         for thread in (self.preparing, self.looking):
             thread.close()
-        self._loops.close()
+        self.idle_loops.close()

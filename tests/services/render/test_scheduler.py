@@ -166,7 +166,10 @@ def test_each_frame_is_drawn_or_dropped_once_and_a_dropped_one_was_late(
     asked: list[tuple[int, str, float]], costs_s: Mapping[int, float]
 ) -> None:
     scheduler = scheduler_of(costs_s)
-    now_s, tickets, drawn, dropped = 0.0, set(), [], []
+    now_s = 0.0
+    tickets: set[Ticket] = set()
+    drawn: list[Ticket] = []
+    dropped: list[Ticket] = []
     for session, kind, pause_s in [*asked, *[(0, "", 0.0)] * (len(asked) + 1)]:
         if kind:
             ticket = spare(session, now_s) if kind == "file" else live(session, now_s)
