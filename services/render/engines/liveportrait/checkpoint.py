@@ -120,6 +120,9 @@ def _checked(
     for other, weights in expected.items():
         if other != name and state.keys() == weights.keys() != own.keys():
             raise NotReadyError(f"{path} holds the weights of {other!r} where those of {name!r} belong")
+    # Batch norm counts the batches it was trained on, which inference does not read and old files do not have.
+    counters = {key: torch.tensor(0) for key in own if key.endswith("num_batches_tracked")}
+    state = {**counters, **state}
     lacking = [key for key in own if key not in state]
     unknown = [str(key) for key in state if key not in own]
     if lacking or unknown:
