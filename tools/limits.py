@@ -19,7 +19,7 @@ from services.common.legacy_http import MAX_JSON_BYTES
 from services.common.network_settings import NetworkSettings
 from services.common.server import MAX_MESSAGE_BYTES
 from services.common.settings import ServerSettings
-from services.render import avatars, engine, image_file, portrait, requests, servicer, speech_motion, stage
+from services.render import avatars, capacity, engine, image_file, portrait, requests, servicer, speech_motion, stage
 from services.render.settings import RenderSettings
 from services.stt import decode
 from services.stt.servicer import MAX_LANGUAGE_TAG_CHARACTERS
@@ -257,6 +257,12 @@ def limits() -> tuple[Limit, ...]:
             f"{_default(ServerSettings, 'max_streams')}",
             full,
             "`max_streams` of `[render]`, `[tts]`, `[stt]`",
+        ),
+        Limit(
+            "live faces",
+            f"what the engines were measured to draw at {capacity.RATES_HZ[-1]} frames per second",
+            full,
+            contract=("render", "when no engine has room for one more live face"),
         ),
         Limit(
             "conversations at once",

@@ -143,14 +143,12 @@ class Stage:
         Raises: EngineError if the engine cannot draw.
         """
         sitter = self.sitter(DEFAULT_ID)
-        if self._fallback is not None:
-            await self._fallback.warm_up(sitter)
-        try:
-            await self._main.warm_up(sitter)
-        except DeviceLostError as lost:
-            if self._fallback is None:
-                raise
-            self._main.thread.lose(lost)
+        outcomes = await asyncio.gather(*(host.warm_up(sitter) for host in self.engines), return_exceptions=True)
+        for host, outcome in zip(self.engines, outcomes, strict=True):
+            if isinstance(outcome, DeviceLostError) and host is not self.engines[-1]:
+                host.thread.lose(outcome)
+            elif outcome is not None:
+                raise outcome
 
     async def keep(self) -> None:
         """Bring lost engines back, and draw the loops of idle faces, until cancelled."""
