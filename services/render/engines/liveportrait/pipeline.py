@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -113,18 +114,8 @@ class Pipeline:
         return face
 
     def driven(self, source: Source, drive: Drive) -> Tensor:
-        """Where the keypoints of each frame are. Args: source, drive: b of each. Returns: shape (b, k, 3)."""
-        x_s = source.x_s
-        x_d = place(source.face.kp, drive.motion)
-        lip_shift = source.lip_shift if drive.closes_lips else torch.zeros_like(x_s)
-        if drive.eye_ratio is not None:
-            x_d = x_d + self._opened(self.networks.eye, x_s, source.eye_ratios, drive.eye_ratio)
-        if drive.lip_ratio is not None:
-            x_d = x_d + self._opened(self.networks.lip, x_s, source.lip_ratio, drive.lip_ratio)
-            lip_shift = torch.where(drive.lip_ratio.isnan()[:, :, None], lip_shift, 0.0)
-        if drive.stitches:
-            x_d = stitch(self.networks.stitching, x_s, x_d)
-        return x_d + lip_shift
+        """As the function of this name, by its own networks."""
+        return driven(self.networks, source, drive)
 
     def draw(self, source: Source, x_d: Tensor) -> Tensor:
         """W and G. Args: x_d: shape (b, k, 3). Returns: shape (b, 3, edge, edge), `config.output_size`, in (0, 1)."""
@@ -135,12 +126,42 @@ class Pipeline:
         """A batch of frames, each of its own portrait. Args: source, drive: b of each. Returns: as `draw`."""
         return self.draw(source, self.driven(source, drive))
 
-    @staticmethod
-    def _opened(network: Mlp, x_s: Tensor, measured: Tensor, wanted: Tensor) -> Tensor:
-        """The shift that opens eyes or lips as wanted, 0 for NaN. Returns: shape (b, k, 3)."""
-        is_wanted = ~wanted.isnan()
-        shift = retarget(network, x_s, torch.cat([measured, wanted.nan_to_num()], dim=1))
-        return torch.where(is_wanted[:, :, None], shift, 0.0)
+
+class KeypointNetworks(Protocol):
+    """The three small networks on keypoints."""
+
+    @property
+    def stitching(self) -> Mlp: ...
+    @property
+    def eye(self) -> Mlp: ...
+    @property
+    def lip(self) -> Mlp: ...
+
+
+def driven(networks: KeypointNetworks, source: Source, drive: Drive) -> Tensor:
+    """Where the keypoints of each frame are.
+
+    Args: networks: on the device of `source`; source, drive: b of each; the source's volume is not read.
+    Returns: shape (b, k, 3).
+    """
+    x_s = source.x_s
+    x_d = place(source.face.kp, drive.motion)
+    lip_shift = source.lip_shift if drive.closes_lips else torch.zeros_like(x_s)
+    if drive.eye_ratio is not None:
+        x_d = x_d + _opened(networks.eye, x_s, source.eye_ratios, drive.eye_ratio)
+    if drive.lip_ratio is not None:
+        x_d = x_d + _opened(networks.lip, x_s, source.lip_ratio, drive.lip_ratio)
+        lip_shift = torch.where(drive.lip_ratio.isnan()[:, :, None], lip_shift, 0.0)
+    if drive.stitches:
+        x_d = stitch(networks.stitching, x_s, x_d)
+    return x_d + lip_shift
+
+
+def _opened(network: Mlp, x_s: Tensor, measured: Tensor, wanted: Tensor) -> Tensor:
+    """The shift that opens eyes or lips as wanted, 0 for NaN. Returns: shape (b, k, 3)."""
+    is_wanted = ~wanted.isnan()
+    shift = retarget(network, x_s, torch.cat([measured, wanted.nan_to_num()], dim=1))
+    return torch.where(is_wanted[:, :, None], shift, 0.0)
 
 
 def to_rgb(images: Tensor) -> NDArray[np.uint8]:

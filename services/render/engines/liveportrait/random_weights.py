@@ -20,6 +20,7 @@ from torch import Tensor
 from services.render.engines.liveportrait.checkpoint import FILES
 from services.render.engines.liveportrait.config import LivePortraitConfig
 from services.render.engines.liveportrait.networks import Networks
+from services.render.engines.liveportrait.sizes import write_sizes
 
 _POWER_ITERATIONS = 2
 # Heads of M: how far their outputs spread, and around what.
@@ -69,6 +70,7 @@ def write_official_folder(folder: Path, config: LivePortraitConfig, seed: int) -
     for file, content in contents.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         torch.save(content, folder / file)
+    write_sizes(folder, config)
 
 
 def _random_state(name: str, shapes: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
