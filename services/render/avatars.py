@@ -7,7 +7,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,10 @@ class AvatarStore:
             *(DEFAULT_ID, _DEFAULT_NAME, _DEFAULT_CONSENT, image.shape[1], image.shape[0]),
             *(examined.score, examined.warnings, examined.doubts, created_at, examined.landmarks),
         )
-        return examined.portrait
+        # Its picture comes with the product, and what engines make of it is kept beside the other avatars.
+        kept_in = self._folder.parent / "prepared" / DEFAULT_ID
+        kept_in.mkdir(parents=True, exist_ok=True)
+        return replace(examined.portrait, kept_in=kept_in)
 
     def _stored(self) -> Iterator[AvatarRecord]:
         for folder in self._folder.iterdir():
@@ -134,7 +137,8 @@ class AvatarStore:
             raise NotFoundError(f"the files of {_PREFIX}{avatar_id} are damaged; delete it and make it again")
         with np.load(folder / "landmarks.npz") as arrays:
             points = arrays["points"]
-        return Portrait(np.ascontiguousarray(image[..., ::-1]).astype(np.uint8), points, person.astype(np.uint8))
+        image_rgb = np.ascontiguousarray(image[..., ::-1]).astype(np.uint8)
+        return Portrait(image_rgb, points, person.astype(np.uint8), folder)
 
     def create(
         self, avatar_id: str, display_name: str, consent: str, file: bytes, *, confirmed: bool = False

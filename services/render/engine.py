@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -45,11 +46,14 @@ class Portrait:
         image_rgb: shape (PORTRAIT_EDGE, PORTRAIT_EDGE, 3); the frame is its middle FRAME_EDGE pixels.
         points: shape (478, 3), the landmarks in pixels of `image_rgb`.
         person: shape (PORTRAIT_EDGE, PORTRAIT_EDGE), 0 to 255: how much of a pixel belongs to the person.
+        kept_in: a folder that goes when the avatar goes, where an engine may keep what it made of the portrait; None
+            for a picture that is not kept.
     """
 
     image_rgb: NDArray[np.uint8]
     points: NDArray[np.float32]
     person: NDArray[np.uint8]
+    kept_in: Path | None = None
 
 
 FRAME_EDGE = 512

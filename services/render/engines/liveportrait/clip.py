@@ -6,8 +6,6 @@ It is kept as an .npz of plain arrays, which is read without executing anything;
 from __future__ import annotations
 
 import io
-import math
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.errors import InvalidRequestError
+from services.render.engines.liveportrait.arrays import DamagedArraysError, read_arrays
 from services.render.engines.liveportrait.drive import KEYPOINTS, DriveFrame
 
 MIN_FRAMES = 2
@@ -29,8 +28,6 @@ _ORTHOGONAL = 0.02
 _FORMAT = "avatar-motion-1"
 # Name: the shape of one frame.
 _ARRAYS = {"exp": (KEYPOINTS, 3), "rotation": (3, 3), "scale": (), "t": (3,)}
-# An .npy's header, and more than a real one has.
-_MAX_HEADER = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,29 +142,9 @@ def clip_of_npz(file: bytes) -> MotionClip:
     Raises: InvalidRequestError if it is another file, damaged, or more than it says.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(file)) as archive:
-            arrays = {name: _member(archive, f"{name}.npy") for name in ("format", "rate_hz", *_ARRAYS)}
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, NotImplementedError, RuntimeError) as bad:
-        raise InvalidRequestError(f"this .npz is no motion of this project's: {str(bad)[:100]}") from bad
+        arrays = read_arrays(file, ("format", "rate_hz", *_ARRAYS))
+    except DamagedArraysError as damaged:
+        raise InvalidRequestError(f"this .npz is no motion of this project's: {damaged}") from damaged
     if arrays["format"].shape or str(arrays["format"]) != _FORMAT or arrays["rate_hz"].shape:
         raise InvalidRequestError(f"this .npz is no motion of this project's: its format is not {_FORMAT}")
     return checked_clip(float(arrays["rate_hz"]), arrays)
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """An array of an .npz, if it is stored as it is. Raises: ValueError, KeyError and what zipfile raises."""
-    info = archive.getinfo(name)
-    # What is not compressed takes no more memory than it has on disk.
-    if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-        raise ValueError(f"{name} is compressed")
-    content = io.BytesIO(archive.read(info))
-    version = np.lib.format.read_magic(content)
-    if version != (1, 0):
-        raise ValueError(f"{name} is of another version of numpy's format")
-    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(content, max_header_size=_MAX_HEADER)
-    if dtype.kind not in "fU":
-        raise ValueError(f"{name} is {dtype}")
-    values = content.read()
-    if math.prod(shape) * dtype.itemsize != len(values) or is_fortran:
-        raise ValueError(f"{name} is not as long as it says")
-    return np.frombuffer(values, dtype).reshape(shape)

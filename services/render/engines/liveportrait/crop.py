@@ -38,6 +38,9 @@ _MOUTH_CORNERS = (61, 291)
 # The same in InsightFace's markup of 106 points.
 _LIDS_106 = ((35, 39, 40, 33), (93, 89, 94, 87))
 _MOUTH_CORNERS_106 = (52, 61)
+# And in LivePortrait's own of 203.
+_LIDS_203 = ((0, 6, 12, 18), (24, 30, 36, 42))
+_MOUTH_CORNERS_203 = (48, 66)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,11 @@ def outline_of_106(points: NDArray[np.float32]) -> FaceOutline:
     return _outline(points, list(range(106)), _LIDS_106, _MOUTH_CORNERS_106)
 
 
+def outline_of_203(points: NDArray[np.float32]) -> FaceOutline:
+    """Args: points: shape (203, 2), LivePortrait's landmarks in pixels."""
+    return _outline(points, list(range(203)), _LIDS_203, _MOUTH_CORNERS_203)
+
+
 def _outline(
     points: NDArray[np.float32], extent: list[int], lids: tuple[tuple[int, ...], ...], corners: tuple[int, ...]
 ) -> FaceOutline:
@@ -151,13 +159,11 @@ def cut(image_rgb: Image, square: Square, out_edge: int = CROP_EDGE) -> Image:
     return np.asarray(cv2.warpAffine(image_rgb, matrix, (out_edge, out_edge), flags=cv2.INTER_LINEAR), np.uint8)
 
 
-def network_input(crop_rgb: Image, image_size: int) -> NDArray[np.float32]:
-    """What F and M read of a cut face.
+def network_input(crop_rgb: Image, image_size: int) -> Image:
+    """What F and M read of a cut face, shape (image_size, image_size, 3).
 
     Args:
         crop_rgb: shape (CROP_EDGE, CROP_EDGE, 3).
         image_size: of the networks' config; 256 officially.
-    Returns: shape (3, image_size, image_size), in [0, 1].
     """
-    small = cv2.resize(crop_rgb, (image_size, image_size), interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(small.transpose(2, 0, 1), np.float32) / np.float32(255.0)
+    return np.asarray(cv2.resize(crop_rgb, (image_size, image_size), interpolation=cv2.INTER_AREA), np.uint8)

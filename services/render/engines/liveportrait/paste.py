@@ -58,13 +58,14 @@ class Setting:
     def with_faces(self, faces: Tensor) -> Tensor:
         """The frames, with their faces in them; pixels without any of the face are the portrait's, exactly.
 
-        Args: faces: shape (b, 3, edge, edge), RGB in [0, 1], drawn of the cuts.
+        Args: faces: shape (b, edge, edge, 3), uint8, drawn of the cuts; on the same device.
         Returns: shape (b, 3, FRAME_EDGE, FRAME_EDGE), float32, RGB from 0 to 255.
         """
+        pixels = faces.permute(0, 3, 1, 2).float()
         # Beyond the edge there is no mask; the border's colour there keeps its last pixels from darkening.
-        placed = nnf.grid_sample(faces.float(), self.grid, padding_mode="border", align_corners=False)
+        placed = nnf.grid_sample(pixels, self.grid, padding_mode="border", align_corners=False)
         frame = self.frame.float()
-        return frame + self.mask * (placed * 255.0 - frame)
+        return frame + self.mask * (placed - frame)
 
 
 def _grid_and_mask(square: Square) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -207,6 +207,7 @@ def test_what_is_no_template_is_refused_in_words(template: Any, words: str) -> N
 SEEDS = [template_file(motion_clip(3)), template_file(motion_clip(3), is_old=True), motion_clip(3).to_npz()]
 
 
+@settings(deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(0, 2))
 def test_damaged_files_are_read_or_refused(random: Random, index: int) -> None:
     data = mutated(SEEDS[index], random, SEEDS)

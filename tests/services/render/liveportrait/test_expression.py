@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.render.blendshapes import BLENDSHAPE_NAMES, COUNT, weights_of
@@ -178,6 +178,7 @@ def test_looking_down_lowers_irises_and_lids_as_much_as_looking_up_raises_them()
     np.testing.assert_allclose(down, -up)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 1000), min_size=2, max_size=2, unique=True), st.floats(0, 1))
 def test_lids_fall_with_a_blink_whatever_else_the_eye_does(blinks: list[int], wide: float) -> None:
     drives = [OPEN_EYES.drive(FaceState(weights_of({"eyeBlink": b / 1000, "eyeWide": wide}))) for b in sorted(blinks)]

@@ -32,7 +32,12 @@ def inner(of: Portrait) -> NDArray[np.uint8]:
 
 def face_of(of: Portrait, square: Square) -> torch.Tensor:
     """What was cut, as the networks would draw it if they changed nothing."""
-    return torch.from_numpy(cut(of.image_rgb, square).astype(np.float32) / 255.0).permute(2, 0, 1)[None]
+    return torch.from_numpy(cut(of.image_rgb, square))[None]
+
+
+def plain(value: int) -> torch.Tensor:
+    """A face of one grey."""
+    return torch.full((1, 512, 512, 3), value, dtype=torch.uint8)
 
 
 def corners_of(square: Square, share: float = 1.0) -> NDArray[np.float64]:
@@ -45,7 +50,7 @@ def corners_of(square: Square, share: float = 1.0) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("square", [STRAIGHT, TURNED])
 def test_nothing_changes_outside_of_the_cut(square: Square) -> None:
-    frames = Setting.of(portrait(), square).with_faces(torch.zeros(1, 3, 512, 512))
+    frames = Setting.of(portrait(), square).with_faces(plain(0))
     changed = (bytes_of(frames, FRAME_EDGE)[0].numpy() != inner(portrait())).any(axis=-1)
     y, x = np.nonzero(changed)
     matrix = square.from_picture(512)
@@ -63,7 +68,7 @@ def test_a_face_that_was_only_cut_out_leaves_no_trace(square: Square) -> None:
 
 @pytest.mark.parametrize("square", [STRAIGHT, TURNED])
 def test_the_middle_is_the_faces_alone(square: Square) -> None:
-    white = Setting.of(portrait(), square).with_faces(torch.ones(1, 3, 512, 512))
+    white = Setting.of(portrait(), square).with_faces(plain(255))
     mask = Setting.of(portrait(), square).mask[0, 0].numpy()
     whole = bytes_of(white, FRAME_EDGE)[0].numpy()[mask == 1.0]
     assert (whole == 255).all()
@@ -80,8 +85,8 @@ def test_the_mask_fades_to_nothing_before_the_edge_and_has_no_step() -> None:
 
 
 def test_a_turned_face_stands_upright_in_its_cut_and_turned_in_its_frame() -> None:
-    face = torch.zeros(1, 3, 512, 512)
-    face[..., 256:] = 1.0
+    face = plain(0)
+    face[:, :, 256:] = 255
     frame = Setting.of(portrait(), TURNED).with_faces(face)[0, 0]
     angle, (x, y) = math.radians(25.0), (TURNED.x - MARGIN, TURNED.y - MARGIN)
     for distance in (20, 80):
@@ -92,14 +97,14 @@ def test_a_turned_face_stands_upright_in_its_cut_and_turned_in_its_frame() -> No
 
 def test_a_cut_that_leaves_the_frame_is_put_back_as_far_as_it_is_in_it() -> None:
     wide = Square(280.0, 40.0, 540.0)
-    frames = Setting.of(portrait(), wide).with_faces(torch.ones(1, 3, 512, 512))
+    frames = Setting.of(portrait(), wide).with_faces(plain(255))
     shown = bytes_of(frames, FRAME_EDGE)[0].numpy()
     assert (shown[:200, 100:400] == 255).all()
     assert (shown[320:] == inner(portrait())[320:]).all()
 
 
 def test_faces_of_any_resolution_are_put_to_the_same_place() -> None:
-    small = torch.nn.functional.interpolate(face_of(portrait(), STRAIGHT), size=(64, 64), mode="area")
+    small = face_of(portrait(), STRAIGHT)[:, 4::8, 4::8]
     frames = Setting.of(portrait(), STRAIGHT).with_faces(small)
     difference = bytes_of(frames, FRAME_EDGE)[0].numpy().astype(int) - inner(portrait())
     assert np.abs(difference).mean() < 2
@@ -107,7 +112,7 @@ def test_faces_of_any_resolution_are_put_to_the_same_place() -> None:
 
 def test_rows_of_a_batch_do_not_meet() -> None:
     settings = [Setting.of(portrait(0), STRAIGHT), Setting.of(portrait(1), TURNED), Setting.of(portrait(0), STRAIGHT)]
-    faces = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    faces = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     together = Setting.stacked(settings).with_faces(faces)
     for row, setting in enumerate(settings):
         assert torch.equal(together[row : row + 1], setting.with_faces(faces[row : row + 1]))

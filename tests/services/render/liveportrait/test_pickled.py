@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.common.errors import InvalidRequestError
@@ -221,6 +221,7 @@ def reads_or_refuses(data: bytes) -> bool:
     return not said
 
 
+@settings(deadline=None)
 @given(st.randoms(use_true_random=False), st.sampled_from(SEEDS))
 def test_damaged_pickles_are_read_or_refused(random: Random, seed: bytes) -> None:
     assert reads_or_refuses(seed)
@@ -230,6 +231,7 @@ def test_damaged_pickles_are_read_or_refused(random: Random, seed: bytes) -> Non
 OPCODES = [struct.pack("B", code) for code in range(256)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.sampled_from(OPCODES), st.binary(max_size=6), st.just(ARRAY), st.just(F4)), max_size=60))
 def test_programs_of_any_instructions_are_read_or_refused(program: list[bytes]) -> None:
     reads_or_refuses(b"\x80\x04" + b"".join(program) + b".")
