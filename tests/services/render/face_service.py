@@ -58,7 +58,8 @@ async def serving(
 ) -> AsyncIterator[Serving]:
     """The service, warmed up and kept as its process does. Args: clock: by which frames are due and batches cost."""
     drain = DrainSettings(announce_s=0.0, grace_s=2.0)
-    chosen = RenderSettings(port=0, drain=drain, **{"AVATAR_DATA_DIR": data_dir, **settings})
+    merged: dict[str, Any] = {"port": 0, "drain": drain, "AVATAR_DATA_DIR": data_dir} | settings
+    chosen = RenderSettings(**merged)
     stage = Stage(
         chosen,
         Chosen(engine or FlatEngine(), "a test asked for it", fallback, restart),
