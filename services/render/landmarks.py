@@ -162,6 +162,10 @@ class FaceLandmarker:
                 faces.append(Face(score, found))
         return sorted(_distinct(faces), key=lambda face: face.width, reverse=True)
 
+    def follow(self, image_rgb: Image, last: Points) -> Points | None:
+        """The landmarks of a face in a video's next picture; None if it is no longer there. Args: last: before."""
+        return self._landmarks(image_rgb, _region_around(last[:MESH_POINTS], 33, 263, 1.5), looks=1)
+
     def refine(self, image_rgb: Image, near: Points) -> Points:
         """The landmarks of the face at `near`, more exactly: the mean of several looks, each a little off."""
         looks = [near]

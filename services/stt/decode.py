@@ -13,7 +13,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from services.common.errors import InvalidRequestError
-from services.stt.mp4 import announced_samples
+from services.common.mp4 import announced_samples
 from services.stt.vad import SAMPLE_RATE_HZ
 
 MAX_RECORDING_BYTES = 64 * 1024 * 1024

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from services.common.errors import InvalidRequestError
+from services.common.mp4 import announced_samples
 from services.common.multipart_form import Upload, read_form
 from services.common.status import status_of
 from services.render.image_file import decode as decode_picture
 from services.render.image_file import read_header
 from services.stt.decode import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
 from services.stt.decode import decode as decode_recording
-from services.stt.mp4 import announced_samples
 from tests.fuzz.seeds import encoded, form, with_exif
 
 # One header for each response, in which a byte may take three.

@@ -11,8 +11,8 @@ import pytest
 from av.audio import AudioStream
 
 from services.common.errors import InvalidRequestError
+from services.common.mp4 import announced_samples
 from services.stt.decode import decode
-from services.stt.mp4 import announced_samples
 
 MANY = 50_000_000
 
