@@ -66,9 +66,12 @@ def misfit(config: LivePortraitConfig) -> str:
     if any(width % 64 for width in widths):
         return f"the kernels take layers of a multiple of 64 channels, not of {widths}"
     dense = warping.dense_motion
-    powers = (dense.compress, warping.reshape_channel)
-    if any(width & (width - 1) for width in powers):
-        return f"the kernels take volumes of 2, 4, 8, 16, ... channels, not of {powers}"
+    if dense.compress != 4:
+        return f"the kernels take 4 compressed features, not {dense.compress}"
+    if warping.num_kp % 2 == 0:
+        return f"the kernels take an odd number of keypoints, not {warping.num_kp}"
+    if warping.reshape_channel & (warping.reshape_channel - 1):
+        return f"the kernels take volumes of 2, 4, 8, 16, ... channels, not of {warping.reshape_channel}"
     joined = dense.block_expansion + (1 + warping.num_kp) * (1 + dense.compress)
     if -(-joined // 8) * 8 % 16:
         return f"the kernels take an hourglass that ends in a multiple of 16 channels, not in {joined}"

@@ -67,6 +67,8 @@ class CapturedBatch:
         memory: Any,
     ) -> None:
         """Args: stream: to capture on, otherwise idle; memory: of a pool for graphs that never run at once."""
+        # A graph holds addresses only: what it reads must live as long.
+        self._reads = drawing, sources
         device = sources.features.device
         self._bytes, inputs = _packed(size, num_kp, device)
         self._staged = [_Staged(size, num_kp) for _ in range(_IN_FLIGHT)]

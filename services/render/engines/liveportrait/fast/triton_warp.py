@@ -8,40 +8,46 @@ from torch import Tensor
 
 from services.render.engines.liveportrait.fast.folding import pad_to, unroll_depth
 from services.render.engines.liveportrait.fast.kernels import volume
-from services.render.engines.liveportrait.fast.kernels.convolve import After, convolve, terms_of
+from services.render.engines.liveportrait.fast.kernels.convolve import After, Term, convolve, terms_of
 from services.render.engines.liveportrait.fast.warp import Convolution, FastWarp, Sources
 from services.render.engines.liveportrait.warping import KEYPOINT_VARIANCE, THIRD_SLOPE
 
 _MASK_TAPS = 7
 _OCCLUSION_TAPS = 7
-# What a program of the passes takes: voxels, and channels at most.
-_BLOCK_M = 32
-_BLOCK_C = 64
+# What a program of the passes takes.
+_ELEMENTS = 1024
+_PIXELS = 32
+_PARTS = 8
+_OUTPUTS = 64
 
 
 class TritonWarp(FastWarp):
     """The same function as `FastWarp`, up to rounding."""
 
     def _prepare(self) -> None:
-        self.last = self._convolution(unroll_depth(self.last_weight), self.last_bias)
+        # What each slice gives to its neighbours: (3 * predicted, inputs, 1, 3, 3).
+        self.last_terms = self._terms(unroll_depth(self.last_weight)[:, :, None])
         # What each voxel gives to the masks of the slices and rows around: (taps * parts, predicted, 1, 1, 7).
         mask = self.mask_weight.permute(2, 3, 0, 1, 4).flatten(0, 2)[:, :, None, None]
-        self.mask_outputs = -(-len(mask) // 128) * 128
-        self.mask_terms = terms_of(pad_to(mask, self.mask_outputs, self.predicted), self.dtype)
+        self.mask_terms = self._terms(mask)
         # What each pixel gives, from all slices, to the occlusion of the pixels around: (taps, predicted, depth, 1, 1).
         occlusion = self.occlusion_weight[0].flatten(2).movedim(2, 0)[..., None, None]
-        self.occlusion_terms = terms_of(pad_to(occlusion, 64, self.predicted), self.dtype, origin=0)
+        self.occlusion_terms = self._terms(occlusion, origin=0)
         self.third_terms = terms_of(self.third.weight[:, :, None], self.dtype)
         self.fourth_terms = terms_of(self.fourth.weight[:, :, None], self.dtype)
 
+    def _terms(self, weight: Tensor, origin: int | None = None) -> tuple[Term, ...]:
+        """As `terms_of`, with outputs up to a multiple of the smallest tile that is fast."""
+        outputs = -(-len(weight) // _OUTPUTS) * _OUTPUTS
+        return terms_of(pad_to(weight, outputs, weight.shape[1]), self.dtype, origin)
+
     def hourglass_input(self, sources: Sources, slots: Tensor, kp_source: Tensor, kp_driving: Tensor) -> Tensor:
-        _, depth, height, width, features = sources.compressed.shape
+        _, depth, height, width, _ = sources.compressed.shape
         images = len(slots)
         channels = self.down[0].weight.shape[1]
         out = sources.features.new_empty((images * depth, height, width, channels))
-        block_x = 16
-        volume.hourglass_input_kernel[(images * depth * height, width // block_x)](
-            sources.compressed,
+        volume.hourglass_input_kernel[(images * depth * height, -(-self.parts // _PARTS))](
+            sources.compressed.view(torch.int64),
             slots,
             kp_source,
             kp_driving,
@@ -51,26 +57,27 @@ class TritonWarp(FastWarp):
             self.parts,
             channels,
             width,
-            features,
             0.5 / KEYPOINT_VARIANCE,
-            _power_of_2(self.parts),
-            block_x,
+            _PARTS,
         )
         return out.permute(0, 3, 1, 2)
 
     def halve(self, convolution: Convolution, x: Tensor) -> Tensor:
-        return self._summed_slices(nnf.conv2d(x, convolution.weight, padding=1), convolution.bias, 2)
+        partial = _channels_last(nnf.conv2d(x, convolution.weight, padding=1))
+        return self._summed_slices(partial, convolution.bias, 2)
 
     def predict(self, x: Tensor) -> Tensor:
-        return self._summed_slices(nnf.conv2d(x, self.last.weight, padding=1), self.last.bias, 1)
+        volume_ = self._volume(x)
+        partial, _ = convolve([(volume_, term) for term in self.last_terms], After())
+        return self._summed_slices(partial[0].flatten(0, 1), self.last_bias, 1)
 
     def _summed_slices(self, partial: Tensor, bias: Tensor, pool: int) -> Tensor:
-        slices, channels, height, width = len(partial), len(bias), partial.shape[2] // pool, partial.shape[3] // pool
+        """Args: partial: shape (batch * depth, h, w, 3 * out or more)."""
+        slices, height, width, stride = partial.shape
+        height, width, channels = height // pool, width // pool, len(bias)
         out = partial.new_empty((slices, height, width, channels))
-        voxels = slices * height * width
-        block_c = min(_BLOCK_C, _power_of_2(channels))
-        volume.slices_kernel[(-(-voxels // _BLOCK_M), -(-channels // block_c))](
-            _channels_last(partial), bias, out, voxels, self.depth, height, width, channels, pool, _BLOCK_M, block_c
+        volume.slices_kernel[(-(-out.numel() // _ELEMENTS),)](
+            partial, bias, out, out.numel(), self.depth, height, width, stride, channels, pool, _ELEMENTS
         )
         return out.permute(0, 3, 1, 2)
 
@@ -79,20 +86,18 @@ class TritonWarp(FastWarp):
         slices, skip_channels, height, width = skip.shape
         channels = len(convolution.bias)
         out = x.new_empty((slices, height, width, channels + skip_channels))
-        voxels = slices * height * width
-        volume.join_kernel[(-(-voxels // _BLOCK_M), -(-out.shape[3] // _BLOCK_C))](
+        volume.join_kernel[(-(-out.numel() // _ELEMENTS),)](
             _channels_last(partial),
             convolution.bias,
             _channels_last(skip),
             out,
-            voxels,
+            out.numel(),
             self.depth,
             height,
             width,
             channels,
             skip_channels,
-            _BLOCK_M,
-            _BLOCK_C,
+            _ELEMENTS,
         )
         return out.permute(0, 3, 1, 2)
 
@@ -101,7 +106,7 @@ class TritonWarp(FastWarp):
         partial, _ = convolve([(volume_, term) for term in self.occlusion_terms], After(dtype=torch.float32), depth=1)
         images, height, width, outputs = partial[0].squeeze(1).shape
         out = partial.new_empty((images, 1, height, width))
-        volume.occlusion_kernel[(-(-out.numel() // _BLOCK_M),)](
+        volume.occlusion_kernel[(-(-out.numel() // _PIXELS),)](
             partial,
             self.occlusion_bias,
             out,
@@ -110,7 +115,7 @@ class TritonWarp(FastWarp):
             width,
             outputs,
             _OCCLUSION_TAPS,
-            _BLOCK_M,
+            _PIXELS,
             _power_of_2(_OCCLUSION_TAPS**2),
         )
         return out
@@ -123,11 +128,11 @@ class TritonWarp(FastWarp):
         images, depth, height, width, _ = volume_.shape
         channels = sources.features.shape[-1]
         out = prediction.new_empty((images, height, width, depth * channels))
-        block_x = 32
-        volume.move_kernel[(images * depth * height * width // block_x,)](
+        partial = partial.view(torch.int32)
+        volume.move_kernel[(images * depth * height * width // _PIXELS,)](
             partial,
             self.mask_bias,
-            sources.features,
+            sources.features.view(torch.int32),
             slots,
             kp_source,
             kp_driving,
@@ -135,12 +140,12 @@ class TritonWarp(FastWarp):
             depth,
             height,
             width,
+            partial.shape[-1],
             self.parts,
-            self.mask_outputs,
             _MASK_TAPS,
             channels,
-            _power_of_2(self.parts),
-            block_x,
+            _power_of_2(self.parts // 2),
+            _PIXELS,
         )
         return out.permute(0, 3, 1, 2)
 

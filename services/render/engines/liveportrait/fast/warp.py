@@ -31,11 +31,11 @@ from services.render.engines.liveportrait.warping import (
 
 
 class Sources(NamedTuple):
-    """What W needs of each source.
+    """What W needs of each source, in the type of the convolutions.
 
     Attributes:
-        features: shape (n, depth, height, width, channels), of F; in the type of the convolutions.
-        compressed: shape (n, depth, height, width, compress), float32: what is warped for the hourglass.
+        features: shape (n, depth, height, width, channels), of F.
+        compressed: shape (n, depth, height, width, compress): what is warped for the hourglass.
     """
 
     features: Tensor
@@ -122,7 +122,7 @@ class FastWarp:
         weight = self.compress.weight.flatten(1)  # (compress, channels)
         by_voxel = feature.float().movedim(1, -1)  # (1, depth, height, width, channels)
         compressed = nnf.relu(by_voxel @ weight.T + self.compress.bias)
-        return Sources(by_voxel.to(self.dtype).contiguous(), compressed.contiguous())
+        return Sources(by_voxel.to(self.dtype).contiguous(), compressed.to(self.dtype).contiguous())
 
     def __call__(self, sources: Sources, slots: Tensor, kp_source: Tensor, kp_driving: Tensor) -> Tensor:
         """Move the features of each frame's source.
@@ -146,7 +146,7 @@ class FastWarp:
 
         Returns: shape (batch * depth, channels, height, width): all parts' bumps, then of each feature all parts.
         """
-        compressed = sources.compressed[slots].movedim(-1, 1)  # (b, compress, d, h, w)
+        compressed = sources.compressed[slots].movedim(-1, 1).float()  # (b, compress, d, h, w)
         depth, height, width = compressed.shape[2:]
         grid = coordinate_grid((depth, height, width), compressed.device)  # (d, h, w, 3)
         bumps = _bumps(grid, kp_driving) - _bumps(grid, kp_source)  # (b, num_kp, d, h, w)

@@ -123,6 +123,7 @@ def conv_kernel(
     pixels,
     channels_out,
     plane,
+    begin,
     slope: tl.constexpr,
     taps_d: tl.constexpr,
     taps_h: tl.constexpr,
@@ -148,9 +149,10 @@ def conv_kernel(
         bias: shape (channels_out,), float32; residual: shape (pixels, channels_out); pixel_scale: shape (pixels,),
             float32; moments: shape (pixels / tile_w, 2, channels_out), float32; each may be None.
         out: shape (channels_out / plane, pixels, plane).
+        begin: the first output that is computed.
         origin_d: slice that the first tap reads for slice 0; channel: the first that is read.
     """
-    row = tl.program_id(0) * block_n
+    row = begin + tl.program_id(0) * block_n
     image, z, y, x = place(tl.program_id(1), depth, height, width, tile_w, rows)
     first = tl.zeros((tile_w, block_n), tl.float32)
     second = tl.zeros((tile_w, block_n), tl.float32)
@@ -304,6 +306,7 @@ def upsampled_kernel(
     width,
     channels_out,
     plane,
+    begin,
     classes: tl.constexpr,
     chunks: tl.constexpr,
     block_k: tl.constexpr,
@@ -315,10 +318,10 @@ def upsampled_kernel(
 
     Args:
         weights: of each class of rows and columns (see `folding.classes_of`) its own taps, 1 or 2 along each axis.
-        pixels: of the image as it is.
+        pixels: of the image as it is; begin: the first output that is computed.
         out: shape (channels_out / plane, scale * scale * pixels, plane).
     """
-    row = tl.program_id(0) * block_n
+    row = begin + tl.program_id(0) * block_n
     image, _, y, x = place(tl.program_id(1), 1, height, width, tile_w, rows)
     class_y = tl.program_id(2) // classes
     class_x = tl.program_id(2) % classes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -123,41 +123,41 @@ def convolve(
     depth = depth or x.shape[1]
     outputs = term.matrix.shape[0]
     pixels = images * depth * height * width
-    tile = _tile(width, outputs, pixels, x.device)
     plane = after.plane or outputs
     out = x.new_empty((outputs // plane, images, depth, height, width, plane), dtype=after.dtype or x.dtype)
     moments = None
     if after.has_moments:
-        tiles = height * width // tile.width
-        moments = Moments(x.new_empty((images * depth, tiles, 2, outputs), dtype=torch.float32), tile.width)
-    grid = (outputs // tile.outputs, pixels // (tile.width * tile.rows))
-    conv.conv_kernel[grid](
-        _pixels(x, tile, term.block),
-        _weights(term.matrix, tile, term.block),
-        _pixels(more, tile, more_term.block) if more is not None and more_term is not None else None,
-        _weights(more_term.matrix, tile, more_term.block) if more_term is not None else None,
-        after.bias,
-        after.residual,
-        after.pixel_scale,
-        moments.values if moments else None,
-        out,
-        depth,
-        height,
-        width,
-        pixels,
-        outputs,
-        plane,
-        after.slope,
-        *term.taps,
-        *term[2:],
-        *(more_term.taps if more_term else (0, 0, 0)),
-        *(more_term[2:] if more_term else (0, 0, 0, 0)),
-        tile.width,
-        tile.rows,
-        tile.outputs,
-        num_warps=tile.warps,
-        num_stages=tile.stages,
-    )
+        tiles = height * width // _piece(width)
+        moments = Moments(x.new_empty((images * depth, tiles, 2, outputs), dtype=torch.float32), _piece(width))
+    for begin, end, tile in _tiles(width, outputs, pixels, x.device):
+        conv.conv_kernel[((end - begin) // tile.outputs, pixels // (tile.width * tile.rows))](
+            _pixels(x, tile, term.block),
+            _weights(term.matrix, tile, term.block),
+            _pixels(more, tile, more_term.block) if more is not None and more_term is not None else None,
+            _weights(more_term.matrix, tile, more_term.block) if more_term is not None else None,
+            after.bias,
+            after.residual,
+            after.pixel_scale,
+            moments.values if moments else None,
+            out,
+            depth,
+            height,
+            width,
+            pixels,
+            outputs,
+            plane,
+            begin,
+            after.slope,
+            *term.taps,
+            *term[2:],
+            *(more_term.taps if more_term else (0, 0, 0)),
+            *(more_term[2:] if more_term else (0, 0, 0, 0)),
+            tile.width,
+            tile.rows,
+            tile.outputs,
+            num_warps=tile.warps,
+            num_stages=tile.stages,
+        )
     return out, moments
 
 
@@ -186,7 +186,9 @@ def spade(
     images, _, height, width, _ = hidden.shape
     channels = content.shape[-1]
     out = content.new_empty((images, 1, height, width, channels))
-    tile = _small_tile(width, 2 * channels, hidden.device)
+    block = min(128, 2 * channels)
+    programs = images * height * width // 128 * (2 * channels // block)
+    tile = _small_tile(width, block, programs, hidden.device)
     conv.spade_kernel[(2 * channels // tile.outputs, images * height * width // (tile.width * tile.rows))](
         _pixels(hidden, tile, term.block),
         _weights(term.matrix, tile, term.block),
@@ -237,26 +239,28 @@ def convolve_upsampled(x: Tensor, matrix: Tensor, bias: Tensor, scale: int, plan
     outputs, classes = len(bias), len(set(classes_of(scale)))
     out = x.new_empty((outputs // plane, images, 1, scale * height, scale * width, plane))
     pixels = images * height * width
-    tile = _tile(width, outputs, pixels * classes**2, x.device)
-    conv.upsampled_kernel[(outputs // tile.outputs, pixels // (tile.width * tile.rows), classes**2)](
-        _pixels(x, tile, _BLOCK_K),
-        _weights(matrix, tile, _BLOCK_K),
-        bias,
-        out,
-        pixels,
-        height,
-        width,
-        outputs,
-        plane,
-        classes,
-        inputs // _BLOCK_K,
-        _BLOCK_K,
-        tile.width,
-        tile.rows,
-        tile.outputs,
-        num_warps=tile.warps,
-        num_stages=tile.stages,
-    )
+    for begin, end, tile in _tiles(width, outputs, pixels * classes**2, x.device):
+        grid = ((end - begin) // tile.outputs, pixels // (tile.width * tile.rows), classes**2)
+        conv.upsampled_kernel[grid](
+            _pixels(x, tile, _BLOCK_K),
+            _weights(matrix, tile, _BLOCK_K),
+            bias,
+            out,
+            pixels,
+            height,
+            width,
+            outputs,
+            plane,
+            begin,
+            classes,
+            inputs // _BLOCK_K,
+            _BLOCK_K,
+            tile.width,
+            tile.rows,
+            tile.outputs,
+            num_warps=tile.warps,
+            num_stages=tile.stages,
+        )
     return out
 
 
@@ -270,21 +274,35 @@ def _device(device: torch.device) -> tuple[int, int]:
     return properties.multi_processor_count, shared_bytes
 
 
-def _tile(width: int, outputs: int, pixels: int, device: torch.device) -> Tile:
+def _tiles(width: int, outputs: int, pixels: int, device: torch.device) -> Iterator[tuple[int, int, Tile]]:
+    """Ranges of outputs, and the tiles in which they are computed: as large ones as keep all multiprocessors busy."""
     multiprocessors, shared_bytes = _device(device)
-    tiles = pixels // 128 * (outputs // 256)
-    if outputs % 256 or shared_bytes < _LARGE_TILE_BYTES or tiles < _LARGE_TILES_FROM * multiprocessors:
-        return _small_tile(width, outputs, device)
     piece = _piece(width)
-    return Tile(piece, 128 // piece, 256, 8, 3)
+    large = outputs // 256 * 256
+    if shared_bytes >= _LARGE_TILE_BYTES and pixels // 128 * (large // 256) >= _LARGE_TILES_FROM * multiprocessors:
+        yield 0, large, Tile(piece, 128 // piece, 256, 8, 3)
+    else:
+        large = 0
+    begin = large
+    while begin < outputs:
+        block = next(block for block in (128, 64, 32, 16) if block <= outputs - begin)
+        end = begin + (outputs - begin) // block * block
+        yield begin, end, _small_tile(width, block, pixels // 128 * (end - begin) // block, device)
+        begin = end
 
 
-def _small_tile(width: int, outputs: int, device: torch.device) -> Tile:
-    _, shared_bytes = _device(device)
-    stages = 2 if shared_bytes < _LARGE_TILE_BYTES else 3
+def _small_tile(width: int, block: int, programs: int, device: torch.device) -> Tile:
+    """Args: programs: as many as there are with tiles of 128 pixels."""
+    multiprocessors, shared_bytes = _device(device)
     piece = _piece(width)
-    block = next(block for block in (128, 64, 32, 16) if outputs % block == 0)
-    return Tile(piece, 128 // piece, block, 4, stages)
+    rows = 128 // piece
+    if 2 * programs <= multiprocessors:
+        rows = 1
+    # One program alone on a multiprocessor hides the latency of its reads by reading further ahead.
+    stages = 6 if programs <= multiprocessors else 3
+    if shared_bytes < _LARGE_TILE_BYTES:
+        stages = 2
+    return Tile(piece, rows, block, 4, stages)
 
 
 def _piece(width: int) -> int:

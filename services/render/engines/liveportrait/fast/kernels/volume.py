@@ -38,6 +38,12 @@ def bump(keypoints, image, part, parts, x, y, z, sharpness: tl.constexpr):
 
 
 @triton.jit
+def half(word, index: tl.constexpr):
+    """One of the float16 that lie in an integer, as float32; the first is the lowest."""
+    return ((word >> (16 * index)) & 0xFFFF).to(tl.int16).to(tl.float16, bitcast=True).to(tl.float32)
+
+
+@triton.jit
 def hourglass_input_kernel(
     compressed,
     slots,
@@ -49,58 +55,65 @@ def hourglass_input_kernel(
     parts,
     channels_out,
     width: tl.constexpr,
-    features: tl.constexpr,
     sharpness: tl.constexpr,
     block_p: tl.constexpr,
-    block_x: tl.constexpr,
 ):
-    """The difference of the keypoints' bumps, and the features moved with each keypoint, for a piece of a row.
+    """The difference of the keypoints' bumps, and the features moved with each keypoint, for a row and some parts.
 
     Args:
-        compressed: shape (sources, depth, height, width, features), float32; slots: shape (images,), int64.
+        compressed: shape (sources, depth, height, width), int64: four float16 features of each voxel.
+        slots: shape (images,), int64.
         out: shape (images, depth, height, width, channels_out): all parts' bumps, then of each feature all parts.
-        block_p: a power of 2, not less than `parts`.
     """
     line = tl.program_id(0)
     image = line // (depth * height)
     z = line // height % depth
     y = line % height
     source = tl.load(slots + image)
-    x = tl.program_id(1) * block_x + tl.arange(0, block_x)
-    part = tl.arange(0, block_p)
-    grid_x = coordinate(x, width)
+    part = tl.program_id(1) * block_p + tl.arange(0, block_p)
+    x = tl.arange(0, width)
+    is_part = part < parts
+    grid_x = coordinate(x, width)[None, :]
     grid_y = coordinate(y, height)
     grid_z = coordinate(z, depth)
-    row = out + (line * width + x)[:, None] * channels_out + part[None, :]
-    heat = bump(kp_driving, image, part[None, :], parts, grid_x[:, None], grid_y, grid_z, sharpness)
-    heat -= bump(kp_source, image, part[None, :], parts, grid_x[:, None], grid_y, grid_z, sharpness)
-    tl.store(row, heat.to(out.dtype.element_ty), (part < parts)[None, :])
+    row = out + (line * width + x)[None, :] * channels_out + part[:, None]
+    heat = bump(kp_driving, image, part[:, None], parts, grid_x, grid_y, grid_z, sharpness)
+    heat -= bump(kp_source, image, part[:, None], parts, grid_x, grid_y, grid_z, sharpness)
+    tl.store(row, heat.to(out.dtype.element_ty), is_part[:, None])
 
-    at_x = position(grid_x[:, None] + shift_of(kp_source, kp_driving, image, part, parts, 0)[None, :], width)
-    at_y = position(grid_y + shift_of(kp_source, kp_driving, image, part, parts, 1), height)[None, :]
-    at_z = position(grid_z + shift_of(kp_source, kp_driving, image, part, parts, 2), depth)[None, :]
+    at_x = position(grid_x + shift_of(kp_source, kp_driving, image, part, parts, 0)[:, None], width)
+    at_y = position(grid_y + shift_of(kp_source, kp_driving, image, part, parts, 1), height)
+    at_z = position(grid_z + shift_of(kp_source, kp_driving, image, part, parts, 2), depth)
     low_x = tl.floor(at_x)
     low_y = tl.floor(at_y)
     low_z = tl.floor(at_z)
-    feature = tl.arange(0, features)
-    moved = tl.zeros((block_x, block_p, features), tl.float32)
+    first = tl.zeros((block_p, width), tl.float32)
+    second = tl.zeros((block_p, width), tl.float32)
+    third = tl.zeros((block_p, width), tl.float32)
+    fourth = tl.zeros((block_p, width), tl.float32)
     for corner in tl.static_range(8):
         near_x = low_x + corner % 2
         near_y = low_y + corner // 2 % 2
         near_z = low_z + corner // 4
-        weight = (1.0 - tl.abs(at_x - near_x)) * (1.0 - tl.abs(at_y - near_y)) * (1.0 - tl.abs(at_z - near_z))
-        inside = (near_x >= 0) & (near_x < width) & (near_y >= 0) & (near_y < height)
-        inside &= (near_z >= 0) & (near_z < depth) & (part < parts)[None, :]
-        voxel = ((source * depth + near_z.to(tl.int32)) * height + near_y.to(tl.int32)) * width + near_x.to(tl.int32)
-        at = compressed + voxel[:, :, None] * features + feature[None, None, :]
-        moved += weight[:, :, None] * tl.load(at, inside[:, :, None], 0.0)
-    at = row[:, :, None] + (1 + feature)[None, None, :] * parts
-    tl.store(at, moved.to(out.dtype.element_ty), (part < parts)[None, :, None])
+        weight_of_row = (1.0 - tl.abs(at_y - near_y)) * (1.0 - tl.abs(at_z - near_z))
+        is_row = is_part & (near_y >= 0) & (near_y < height) & (near_z >= 0) & (near_z < depth)
+        base = ((source * depth + near_z.to(tl.int32)) * height + near_y.to(tl.int32)) * width
+        weight = (1.0 - tl.abs(at_x - near_x)) * weight_of_row[:, None]
+        inside = is_row[:, None] & (near_x >= 0) & (near_x < width)
+        word = tl.load(compressed + base[:, None] + near_x.to(tl.int32), inside, 0)
+        first += weight * half(word, 0)
+        second += weight * half(word, 1)
+        third += weight * half(word, 2)
+        fourth += weight * half(word, 3)
+    tl.store(row + parts, first.to(out.dtype.element_ty), is_part[:, None])
+    tl.store(row + 2 * parts, second.to(out.dtype.element_ty), is_part[:, None])
+    tl.store(row + 3 * parts, third.to(out.dtype.element_ty), is_part[:, None])
+    tl.store(row + 4 * parts, fourth.to(out.dtype.element_ty), is_part[:, None])
     # What fills the channels up to a multiple of 8.
-    beyond = (1 + features) * parts
-    filler = beyond + tl.arange(0, 8)
-    at = out + (line * width + x)[:, None] * channels_out + filler[None, :]
-    tl.store(at, tl.zeros((block_x, 8), out.dtype.element_ty), (filler < channels_out)[None, :])
+    filler = 5 * parts + tl.arange(0, 8)
+    is_filler = (filler < channels_out) & (tl.program_id(1) == 0)
+    at = out + (line * width + x)[None, :] * channels_out + filler[:, None]
+    tl.store(at, tl.zeros((8, width), out.dtype.element_ty), is_filler[:, None])
 
 
 @triton.jit
@@ -119,35 +132,35 @@ def slices_kernel(
     partial,
     bias,
     out,
-    voxels,
+    elements,
     depth,
     height,
     width,
-    channels,
+    stride,
+    channels: tl.constexpr,
     pool: tl.constexpr,
-    block_m: tl.constexpr,
-    block_c: tl.constexpr,
+    block: tl.constexpr,
 ):
     """Sum over depth, bias, ReLU, and the mean of `pool` x `pool` pixels.
 
     Args:
-        partial: shape (images * depth, pool * height, pool * width, 3 * channels), by tap.
-        out: shape (images * depth, height, width, channels), `voxels` of them.
+        partial: shape (images * depth, pool * height, pool * width, stride), of which the first 3 * channels by tap.
+        out: shape (images * depth, height, width, channels), `elements` in all.
     """
-    m = tl.program_id(0) * block_m + tl.arange(0, block_m)
-    c = tl.program_id(1) * block_c + tl.arange(0, block_c)
-    inside = (m < voxels)[:, None] & (c < channels)[None, :]
-    z = (m // (height * width) % depth)[:, None]
+    element = tl.program_id(0) * block + tl.arange(0, block)
+    inside = element < elements
+    m = element // channels
+    c = element % channels
+    z = m // (height * width) % depth
     wide = width * pool
     corner = (m // width * pool) * wide + m % width * pool
-    offset = tl.load(bias + c, c < channels, 0.0)[None, :]
-    slice_stride = height * pool * wide * 3 * channels
-    total = tl.zeros((block_m, block_c), tl.float32)
+    offset = tl.load(bias + c, inside, 0.0)
+    slice_stride = height * pool * wide * stride
+    total = tl.zeros((block,), tl.float32)
     for pixel in tl.static_range(pool * pool):
-        at = (corner + pixel // pool * wide + pixel % pool)[:, None] * 3 * channels + c[None, :]
+        at = (corner + pixel // pool * wide + pixel % pool) * stride + c
         total += tl.maximum(depth_sum(partial, inside, at, slice_stride, channels, z, depth) + offset, 0.0)
-    at = out + m[:, None] * channels + c[None, :]
-    tl.store(at, (total / (pool * pool)).to(out.dtype.element_ty), inside)
+    tl.store(out + element, (total / (pool * pool)).to(out.dtype.element_ty), inside)
 
 
 @triton.jit
@@ -156,42 +169,40 @@ def join_kernel(
     bias,
     skip,
     out,
-    voxels,
+    elements,
     depth,
     height,
     width,
-    channels,
-    skip_channels,
-    block_m: tl.constexpr,
-    block_c: tl.constexpr,
+    channels: tl.constexpr,
+    skip_channels: tl.constexpr,
+    block: tl.constexpr,
 ):
     """The way up: sum over depth of each pixel's class, bias, ReLU; beside it what the way down gave.
 
     Args:
         partial: shape (images * depth, height / 2 + 1, width / 2 + 1, 3 * 2 * 2 * channels), by tap and class.
         skip: shape (images * depth, height, width, skip_channels).
-        out: shape (images * depth, height, width, channels + skip_channels), `voxels` of them.
+        out: shape (images * depth, height, width, channels + skip_channels), `elements` in all.
     """
-    m = tl.program_id(0) * block_m + tl.arange(0, block_m)
-    c = tl.program_id(1) * block_c + tl.arange(0, block_c)
-    joined = channels + skip_channels
-    wide = width // 2 + 1
-    high = height // 2 + 1
+    element = tl.program_id(0) * block + tl.arange(0, block)
+    joined: tl.constexpr = channels + skip_channels
+    m = element // joined
+    c = element % joined
     x = m % width
     y = m // width % height
     image_slice = m // (width * height)
-    is_new = (m < voxels)[:, None] & (c < channels)[None, :]
-    is_skip = (m < voxels)[:, None] & (c >= channels)[None, :] & (c < joined)[None, :]
+    is_new = (element < elements) & (c < channels)
+    is_skip = (element < elements) & (c >= channels)
+    wide = width // 2 + 1
+    high = height // 2 + 1
     # A window begins one pixel before its first class's pixel.
     window = (image_slice * high + y // 2 + y % 2) * wide + x // 2 + x % 2
-    at = (window * 12 + y % 2 * 2 + x % 2)[:, None] * channels + c[None, :]
+    at = (window * 12 + y % 2 * 2 + x % 2) * channels + c
     slice_stride = high * wide * 12 * channels
-    z = (image_slice % depth)[:, None]
-    value = depth_sum(partial, is_new, at, slice_stride, 4 * channels, z, depth)
-    value = tl.maximum(value + tl.load(bias + c, c < channels, 0.0)[None, :], 0.0)
-    kept = tl.load(skip + m[:, None] * skip_channels + (c - channels)[None, :], is_skip, 0.0)
-    value = tl.where(is_skip, kept.to(tl.float32), value)
-    tl.store(out + m[:, None] * joined + c[None, :], value.to(out.dtype.element_ty), is_new | is_skip)
+    value = depth_sum(partial, is_new, at, slice_stride, 4 * channels, image_slice % depth, depth)
+    value = tl.maximum(value + tl.load(bias + c, is_new, 0.0), 0.0)
+    kept = tl.load(skip + m * skip_channels + c - channels, is_skip, 0.0)
+    tl.store(out + element, tl.where(is_skip, kept, value.to(out.dtype.element_ty)), is_new | is_skip)
 
 
 @triton.jit
@@ -206,8 +217,8 @@ def move_kernel(
     depth,
     height,
     width,
-    parts,
-    partial_stride,
+    stride,
+    parts: tl.constexpr,
     taps: tl.constexpr,
     channels: tl.constexpr,
     block_p: tl.constexpr,
@@ -215,44 +226,57 @@ def move_kernel(
 ):
     """The mask from what slices and rows around give to it, the deformation by it, and the features read there.
 
+    Two float16 are read at once, as one int32.
+
     Args:
-        partial: shape (images, depth, height, width, partial_stride): what each voxel gives to the masks around it, by
-            tap of slice and row and then by part.
-        features: shape (sources, depth, height, width, channels).
-        out: shape (images, height, width, depth * channels).
+        partial: shape (images, depth, height, width, stride), int32: what each voxel gives to the masks around it, by
+            tap of slice and row and then by part, the even one lower.
+        features: shape (sources, depth, height, width, channels / 2), int32.
+        out: shape (images, height, width, depth * channels), float16.
+        block_p: a power of 2, not less than half of `parts`.
     """
-    across = width // block_x
+    # Slices first: what one reads of the rows around, the next one reads beside it.
     tile = tl.program_id(0)
-    line = tile // across
-    image = line // (depth * height)
-    z = line // height % depth
-    y = line % height
+    z = tile % depth
+    tile = tile // depth
+    across = width // block_x
     x = tile % across * block_x + tl.arange(0, block_x)
-    part = tl.arange(0, block_p)
-    is_part = part < parts
-    logits = tl.zeros((block_x, block_p), tl.float32) + tl.load(bias + part, is_part, float("-inf"))[None, :]
-    for tap in tl.range(taps * taps):
-        from_z = z + tap // taps - taps // 2
-        from_y = y + tap % taps - taps // 2
-        is_inside = (from_z >= 0) & (from_z < depth) & (from_y >= 0) & (from_y < height)
-        voxel = ((image * depth + from_z) * height + from_y) * width + x
-        at = partial + voxel.to(tl.int64)[:, None] * partial_stride + (tap * parts + part)[None, :]
-        logits += tl.load(at, is_part[None, :] & is_inside, 0.0).to(tl.float32)
-    mask = tl.exp(logits - tl.max(logits, 1)[:, None])
-    mask = mask / tl.sum(mask, 1)[:, None]
+    y = tile // across % height
+    image = tile // across // height
+    pair = tl.arange(0, block_p)
+    is_pair = pair < parts // 2
+    even = tl.zeros((block_x, block_p), tl.float32) + tl.load(bias + 2 * pair, is_pair, float("-inf"))[None, :]
+    odd = tl.zeros((block_x, block_p), tl.float32) + tl.load(bias + 2 * pair + 1, is_pair, float("-inf"))[None, :]
+    for tap_z in range(taps):
+        from_z = z + tap_z - taps // 2
+        is_slice = is_pair & (from_z >= 0) & (from_z < depth)
+        for tap_y in tl.static_range(taps):
+            from_y = y + tap_y - taps // 2
+            inside = is_slice & (from_y >= 0) & (from_y < height)
+            voxel = ((image * depth + from_z) * height + from_y) * width + x
+            at = voxel.to(tl.int64)[:, None] * stride + ((tap_z * taps + tap_y) * (parts // 2) + pair)[None, :]
+            word = tl.load(partial + at, inside[None, :], 0)
+            even += half(word, 0)
+            odd += half(word, 1)
+    most = tl.maximum(tl.max(even, 1), tl.max(odd, 1))[:, None]
+    even = tl.exp(even - most)
+    odd = tl.exp(odd - most)
+    inverse = 1.0 / (tl.sum(even, 1) + tl.sum(odd, 1))
     # A mask's parts sum to 1: their motions, mixed, are the grid and their shifts, mixed.
-    move_x = tl.sum(mask * shift_of(kp_source, kp_driving, image, part, parts, 0)[None, :], 1)
-    move_y = tl.sum(mask * shift_of(kp_source, kp_driving, image, part, parts, 1)[None, :], 1)
-    move_z = tl.sum(mask * shift_of(kp_source, kp_driving, image, part, parts, 2)[None, :], 1)
-    at_x = position(coordinate(x, width) + move_x, width)
-    at_y = position(coordinate(y, height) + move_y, height)
-    at_z = position(coordinate(z, depth) + move_z, depth)
+    grid_z = coordinate(z, depth)
+    grid_y = coordinate(y, height)
+    at_x = position(
+        coordinate(x, width) + mixed(even, odd, kp_source, kp_driving, image, pair, parts, 0) * inverse, width
+    )
+    at_y = position(grid_y + mixed(even, odd, kp_source, kp_driving, image, pair, parts, 1) * inverse, height)
+    at_z = position(grid_z + mixed(even, odd, kp_source, kp_driving, image, pair, parts, 2) * inverse, depth)
     low_x = tl.floor(at_x)
     low_y = tl.floor(at_y)
     low_z = tl.floor(at_z)
     source = tl.load(slots + image)
-    c = tl.arange(0, channels)
-    moved = tl.zeros((block_x, channels), tl.float32)
+    c = tl.arange(0, channels // 2)
+    even = tl.zeros((block_x, channels // 2), tl.float32)
+    odd = tl.zeros((block_x, channels // 2), tl.float32)
     for corner in tl.static_range(8):
         near_x = low_x + corner % 2
         near_y = low_y + corner // 2 % 2
@@ -261,10 +285,20 @@ def move_kernel(
         inside = (near_x >= 0) & (near_x < width) & (near_y >= 0) & (near_y < height)
         inside &= (near_z >= 0) & (near_z < depth)
         voxel = ((source * depth + near_z.to(tl.int32)) * height + near_y.to(tl.int32)) * width + near_x.to(tl.int32)
-        at = features + voxel[:, None] * channels + c[None, :]
-        moved += weight[:, None] * tl.load(at, inside[:, None], 0.0).to(tl.float32)
+        word = tl.load(features + voxel[:, None] * (channels // 2) + c[None, :], inside[:, None], 0)
+        even += weight[:, None] * half(word, 0)
+        odd += weight[:, None] * half(word, 1)
     at = (((image * height + y) * width + x) * depth + z) * channels
-    tl.store(out + at[:, None] + c[None, :], moved.to(out.dtype.element_ty))
+    moved = tl.interleave(even, odd).to(out.dtype.element_ty)
+    tl.store(out + at[:, None] + tl.arange(0, channels)[None, :], moved)
+
+
+@triton.jit
+def mixed(even, odd, kp_source, kp_driving, image, pair, parts: tl.constexpr, axis: tl.constexpr):
+    """The sum over all parts of their shifts along an axis, weighed."""
+    of_even = shift_of(kp_source, kp_driving, image, 2 * pair, parts, axis)[None, :]
+    of_odd = shift_of(kp_source, kp_driving, image, 2 * pair + 1, parts, axis)[None, :]
+    return tl.sum(even * of_even + odd * of_odd, 1)
 
 
 @triton.jit
