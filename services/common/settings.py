@@ -30,7 +30,8 @@ from services.common.start import refuse
 PORTS = {"render": 50081, "tts": 50082, "stt": 50083, "canary": 50084, "orchestrator": 50086}
 
 
-def _absolute(path: Path) -> Path:
+def absolute(path: Path) -> Path:
+    """Validates a setting that is a path. Raises: ValueError if it depends on where a process starts."""
     path = path.expanduser()
     if not path.is_absolute():
         raise ValueError("processes start in different folders")
@@ -65,7 +66,7 @@ class Settings(BaseSettings):
         frozen=True, extra="forbid", env_prefix=f"{TOP.upper()}_", env_nested_delimiter="__", env_ignore_empty=True
     )
 
-    data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
+    data_dir: Annotated[Path, AfterValidator(absolute)] = Field(
         default_factory=lambda: platformdirs.user_data_path("avatar"),
         validation_alias="AVATAR_DATA_DIR",
         description="Where models, avatars, logs, the certificate and the token are kept.",

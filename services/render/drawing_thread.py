@@ -18,6 +18,8 @@ from services.render.metrics import BATCH_FRAMES, FRAMES_DRAWN, FRAMES_LATE
 from services.render.scheduler import Scheduler, Ticket
 
 R = TypeVar("R")
+# While nobody asks for a frame, a path that has changed is noticed within this time.
+_LOOK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,8 @@ class DrawingThread:
         while True:
             with self._wakes:
                 while not (self._closing or self._scheduler.waiting or self._chores):
-                    self._wakes.wait()
+                    if not self._wakes.wait(_LOOK_EVERY_S):
+                        self._heed_path()
                 if self._closing:
                     return
                 chosen = self._scheduler.next(self._clock())
@@ -162,6 +165,7 @@ class DrawingThread:
                 self._heed_path()
             if chore is not None:
                 chore()
+                self._heed_path()
 
     def _draw(self, batch: Sequence[_Entry]) -> list[_Outcome]:
         """One draw. If it fails, each frame is tried alone, so that a failure stays with the frame that causes it."""

@@ -24,3 +24,8 @@ CAPACITY = Gauge(
 RATE_LIMIT = Gauge("avatar_render_rate_limit_hertz", "The most frames per second that a live face has now.", _ENGINE)
 ENGINE_UP = Gauge("avatar_render_engine_up", "1 while an engine draws, 0 while its device is lost.", _ENGINE)
 PREPARED_BYTES = Gauge("avatar_render_prepared_bytes", "Memory of the avatars that are ready to be drawn.", _ENGINE)
+DEVICE_BYTES = Gauge(
+    "avatar_render_device_bytes",
+    "Memory of the GPU that this process uses for tensors, and that it holds for them.",
+    ("kind",),
+)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
-from services.common.settings import PORTS, ServerSettings
+from services.common.settings import PORTS, ServerSettings, absolute
 
 
 class RenderSettings(ServerSettings):
@@ -21,9 +22,20 @@ class RenderSettings(ServerSettings):
     metrics_port: int = Field(
         default=50181, ge=0, le=65535, description="HTTP port of /metrics for Prometheus, on `host`; 0 serves none."
     )
-    engine: Literal["auto", "mesh"] = Field(
+    engine: Literal["auto", "mesh", "liveportrait"] = Field(
         default="auto",
         description="Which engine runs; auto takes the best that this machine can run now, and /health says why.",
+    )
+    device: str = Field(
+        default="cuda",
+        pattern=r"^(cpu|cuda(:\d+)?)$",
+        description="Where liveportrait draws: cuda, cuda:1, ... or cpu, which takes seconds for a frame and is never "
+        "taken by auto. mesh needs no device.",
+    )
+    liveportrait_dir: Annotated[Path, AfterValidator(absolute)] | None = Field(
+        default=None,
+        description="Folder of LivePortrait's weights as they are published (`pretrained_weights`); without it, where "
+        "`avatar models pull liveportrait` puts them.",
     )
     max_avatars: int = Field(
         default=100,
@@ -32,7 +44,10 @@ class RenderSettings(ServerSettings):
         description="Avatars kept besides the default one; one more is refused with RESOURCE_EXHAUSTED.",
     )
     max_prepared: int = Field(
-        default=16, ge=1, le=1000, description="Avatars kept ready to be drawn, about 5 MB of the engine's memory each."
+        default=16,
+        ge=1,
+        le=1000,
+        description="Avatars kept ready to be drawn: each takes about 5 MB of memory for the mesh, 9 MB of a GPU's.",
     )
     max_utterance_s: float = Field(
         default=600.0, gt=0, le=7200, description="Seconds of audio of one utterance that a stream may send."

@@ -32,12 +32,21 @@ def device_of(name: str) -> torch.device:
         raise NotReadyError(f"there is no CUDA device here that PyTorch {torch.__version__} can use")
     if device.index is not None and device.index >= count:
         raise NotReadyError(f"there is no {name}: this machine has {count} CUDA device(s), counted from 0")
-    return torch.device("cuda", device.index or 0)
+    device = torch.device("cuda", device.index or 0)
+    try:
+        torch.zeros(1, device=device).cpu()
+    except RuntimeError as error:
+        # A context that has failed once stays so; only another process gets another one.
+        raise NotReadyError(
+            f"{device} does not answer this process: {_first_line(error)}; start the process again, and if that does "
+            "not help, look at `nvidia-smi`"
+        ) from error
+    return device
 
 
 def described(device: torch.device) -> str:
     """For people."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
+    return f"{torch.cuda.get_device_name(device)} ({device})" if device.type == "cuda" else "the CPU"
 
 
 @contextmanager
@@ -57,7 +66,7 @@ def errors_of(device: torch.device) -> Iterator[None]:
 
 def _meant(error: RuntimeError, device: torch.device) -> Exception:
     text = str(error)
-    line = text.partition("\n")[0].strip()
+    line = _first_line(error)
     if isinstance(error, torch.OutOfMemoryError) or _FULL.search(text):
         return EngineError(f"the memory of {device} is full: {line}")
     if isinstance(error, torch.AcceleratorError) or _LOST.search(text):
@@ -69,3 +78,7 @@ def is_full(error: EngineError) -> bool:
     """Whether there was too little memory."""
     cause = error.__cause__
     return isinstance(cause, torch.OutOfMemoryError) or bool(cause and _FULL.search(str(cause)))
+
+
+def _first_line(error: RuntimeError) -> str:
+    return str(error).partition("\n")[0].strip()

@@ -1,4 +1,4 @@
-"""Sizes of networks other than the official ones, kept beside their weights, so that a folder says by itself what it is."""
+"""Sizes of networks other than the official ones, kept beside their weights: a folder says by itself what it is."""
 
 from __future__ import annotations
 
