@@ -7,9 +7,10 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RECORDS = Path(__file__).parent / "records"
-_PACKAGES = ("grpcio", "aiortc", "av", "numpy", "numba", "onnxruntime", "opencv-python-headless", "pocketsphinx")
+_PACKAGES = (
+    *("grpcio", "aiortc", "av", "numpy", "numba", "onnxruntime", "opencv-python-headless", "pocketsphinx"),
+    *("torch", "triton"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +75,22 @@ class Record:
             "taken": taken.isoformat(timespec="seconds"),
             "commit": _git("rev-parse", "--short", "HEAD") + ("+changes" if _git("status", "--porcelain") else ""),
             "hardware": hardware(),
-            "versions": {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()},
+            "versions": _versions() | {"python": platform.python_version()},
             "settings": dict(self.settings),
             "rows": [asdict(r) for r in self.rows],
             "raw": dict(self.raw),
         }
         path.write_text(json.dumps(content, indent=1) + "\n")
         return path
+
+
+def _versions() -> dict[str, str]:
+    """Of what is installed; a machine that runs one service has not all."""
+    found = {}
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def hardware() -> dict[str, Any]:

@@ -35,7 +35,8 @@ async def engine_of(section: str, *, runs: bool) -> Finding:
         except grpc.aio.AioRpcError as error:
             cure = f"read its log, {section}.log: `avatar status` says where the logs are"
             return Finding(section, "problem", f"it does not serve: {error.details()}", cure)
-        return Finding(section, "ok", f"{engine.name} is running: {engine.reason}")
+        path = f" by {engine.path}" if engine.path else ""
+        return Finding(section, "ok", f"{engine.name} is running{path}: {engine.reason}")
     status, said = await output_of(_LOAD_TIMEOUT_S, sys.executable, "-m", "tools.cli.doctor.engines", section)
     try:
         loaded = json.loads(said.strip().splitlines()[-1])
@@ -71,6 +72,7 @@ def _load(section: str) -> tuple[str, str]:
             from services.render.settings import RenderSettings
 
             chosen = render.load(read(RenderSettings))
+            chosen.engine.close()
             return chosen.engine.name, chosen.reason
         case "tts":
             from services.tts import engines as tts

@@ -1,0 +1,435 @@
+"""Many conversations at one face service: what each of them gets, measured at the client over real gRPC.
+
+It starts `python -m services.render` by itself, twice, so that a first start and one with compiled kernels are told
+apart, and needs nothing else of the product: neither Envoy nor the orchestrator.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+from avatar.media.v1 import media_pb2
+from avatar.render.v1 import render_pb2, render_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from services.common.timing import duration_of_s
+from tools.bench.record import ROOT, Record, Row, row
+
+_Request = render_pb2.StreamingRenderRequest
+_FPS = 25
+_VISEMES = (media_pb2.VISEME_AA, media_pb2.VISEME_PP, media_pb2.VISEME_E, media_pb2.VISEME_OU, media_pb2.VISEME_SS)
+_HELD_S = 0.12
+# A frame is of use for so long: a picture that lags by more is seen to lag.
+_USEFUL_S = 0.12
+# Later than the next frame's time: what the page would show as a stutter.
+_LATE_S = 1.0 / _FPS
+# What is sent ahead of visemes: an utterance lasts so long, and then the next one begins.
+_UTTERANCE_S = 8.0
+_READY_S = 600.0
+_FAST_S = 300.0
+# Sessions settle before anything is counted: rates are agreed, loops are asked for.
+_SETTLE_S = 3.0
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--engine", default="liveportrait", choices=("liveportrait", "mesh", "auto"))
+    parser.add_argument("--device", default="cuda", help="as the setting: cuda, cuda:1, cpu")
+    parser.add_argument(
+        "--weights", type=Path, help="official pretrained_weights; without it, random weights are written"
+    )
+    parser.add_argument("--narrow", action="store_true", help="random weights of a narrow network: to try the bench")
+    parser.add_argument("--data-dir", type=Path, help="of the service; a new one by default")
+    parser.add_argument(
+        "--models", type=Path, help="folder with the set-up's model files, if the data directory lacks it"
+    )
+    parser.add_argument("--sessions", type=int, default=12, help="sessions that speak")
+    parser.add_argument(
+        "--idle", type=int, default=0, help="idle sessions beside as many speaking ones, in a run of its own"
+    )
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each run, after a few that are not counted")
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--twice", action="store_true", help="another run with twice as many sessions as were admitted")
+    parser.add_argument("--first-start", action="store_true", help="forget compiled kernels, and start a second time")
+
+
+@dataclass
+class Session:
+    """One conversation, as its client saw it.
+
+    Attributes:
+        late_s: of each frame that came, how long after its time it was there; below 0 never.
+        came_s: when, on the bench's clock.
+        dropped: by reason.
+        rate_hz: that was agreed last.
+        engine: that drew last, and its path.
+    """
+
+    late_s: list[float] = field(default_factory=list)
+    came_s: list[float] = field(default_factory=list)
+    dropped: dict[str, int] = field(default_factory=dict)
+    asked: int = 0
+    rate_hz: int = _FPS
+    engine: str = ""
+    refused: str = ""
+
+
+class Service:
+    """A face service that runs. Attributes: started_s, ready_s: on the bench's clock."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int, metrics_port: int, log: Path) -> None:
+        self.process = process
+        self.port = port
+        self._metrics_port = metrics_port
+        self.log = log
+        self.started_s = time.perf_counter()
+        self.ready_s = 0.0
+
+    def metrics(self) -> Mapping[str, float]:
+        """Every series of /metrics by its name and labels."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        pairs = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
+        return {name: float(value) for name, _, value in pairs}
+
+    async def health(self, channel: grpc.aio.Channel) -> media_pb2.EngineInfo:
+        answer = await render_pb2_grpc.RenderServiceStub(channel).GetHealth(render_pb2.GetHealthRequest())
+        return answer.engine
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextlib.asynccontextmanager
+async def started(given: argparse.Namespace, data_dir: Path, weights: Path | None) -> AsyncIterator[Service]:
+    """The service, ready. Raises: RuntimeError with the end of its log if it does not become so."""
+    port, metrics_port = _free_port(), _free_port()
+    streams = 4 * (given.sessions + given.idle) + 8
+    env = os.environ | {
+        "AVATAR_CONFIG": os.devnull,
+        "AVATAR_DATA_DIR": str(data_dir),
+        "RENDER_ENGINE": given.engine,
+        "RENDER_DEVICE": given.device,
+        "RENDER_PORT": str(port),
+        "RENDER_METRICS_PORT": str(metrics_port),
+        "RENDER_MAX_STREAMS": str(min(streams, 1000)),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "proto/gen"), os.environ.get("PYTHONPATH", "")]),
+        **({"RENDER_LIVEPORTRAIT_DIR": str(weights)} if weights else {}),
+    }
+    log = data_dir / "render.log"
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "services.render", cwd=ROOT, env=env, stdout=output, stderr=output
+        )
+    service = Service(process, port, metrics_port, log)
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            await _ready(service, channel)
+        yield service
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(process.wait(), 60)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+async def _ready(service: Service, channel: grpc.aio.Channel) -> None:
+    watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True)
+
+    async def serving() -> None:
+        async for answer in watch:
+            if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                return
+
+    waiting = [asyncio.ensure_future(serving()), asyncio.ensure_future(service.process.wait())]
+    await asyncio.wait(waiting, timeout=_READY_S, return_when=asyncio.FIRST_COMPLETED)
+    is_ready = waiting[0].done() and service.process.returncode is None
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    if not is_ready:
+        raise RuntimeError(f"the service is not ready; its log ends with\n{service.log.read_text()[-3000:]}")
+    service.ready_s = time.perf_counter()
+
+
+async def _fast_after_s(service: Service, channel: grpc.aio.Channel) -> tuple[float | None, str]:
+    """How long after its start the fast path drew, and the path at the end; None if it never did."""
+    path = (await service.health(channel)).path
+    while path == "eager" and time.perf_counter() - service.started_s < _FAST_S:
+        await asyncio.sleep(0.05)
+        path = (await service.health(channel)).path
+    fast = path.startswith("graph")
+    return (time.perf_counter() - service.started_s if fast else None), path
+
+
+async def converse(channel: grpc.aio.Channel, size: int, begin_s: float, end_s: float, *, speaks: bool) -> Session:
+    """One session, from a clock of its own: a frame every 40 ms, also when the one before has not come."""
+    session = Session()
+    call = render_pb2_grpc.RenderServiceStub(channel).StreamingRender()
+    video = render_pb2.VideoFormat(codec=render_pb2.VIDEO_CODEC_I420, width=size, height=size, frame_rate_hertz=_FPS)
+    asked_s: dict[int, float] = {}
+    try:
+        await call.write(_Request(config=render_pb2.RenderConfig(avatar="avatars/default", video_format=video)))
+        answer = await call.read()
+        session.rate_hz = answer.started.config.video_format.frame_rate_hertz
+        session.engine = _named(answer.started.engine)
+        asking = asyncio.ensure_future(_ask(call, session, asked_s, begin_s, end_s, speaks=speaks))
+        try:
+            while (answer := await call.read()) is not grpc.aio.EOF:
+                _take(session, answer, asked_s, begin_s)
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+    except grpc.aio.AioRpcError as refused:
+        session.refused = f"{refused.code().name}: {refused.details()}"
+    return session
+
+
+async def _ask(
+    call: Any, session: Session, asked_s: dict[int, float], begin_s: float, end_s: float, *, speaks: bool
+) -> None:
+    start_s, number, spoken = time.perf_counter(), 0, -1
+    due_s = start_s
+    while due_s < end_s:
+        await asyncio.sleep(max(due_s - time.perf_counter(), 0.0))
+        at_s = due_s - start_s
+        utterance = int(at_s / _UTTERANCE_S)
+        if speaks and utterance != spoken:
+            spoken = utterance
+            await call.write(_Request(visemes=_Request.Visemes(utterance_id=f"u{utterance}", visemes=_speech())))
+        frame = _Request.FrameRequest(
+            frame_index=number, presentation_offset=duration_of_s(at_s), useful_duration=duration_of_s(_USEFUL_S)
+        )
+        if speaks:
+            frame.utterance_id = f"u{utterance}"
+            frame.utterance_offset.CopyFrom(duration_of_s(at_s - utterance * _UTTERANCE_S))
+        asked_s[number] = due_s
+        session.asked += due_s >= begin_s
+        await call.write(_Request(frame=frame))
+        number, due_s = number + 1, due_s + 1 / session.rate_hz
+    await call.done_writing()
+
+
+def _speech() -> list[media_pb2.VisemeTiming]:
+    return [
+        media_pb2.VisemeTiming(
+            viseme=_VISEMES[index % len(_VISEMES)],
+            start_offset=duration_of_s(index * _HELD_S),
+            end_offset=duration_of_s((index + 1) * _HELD_S),
+            weight=1.0,
+        )
+        for index in range(int(_UTTERANCE_S / _HELD_S))
+    ]
+
+
+def _take(session: Session, answer: Any, asked_s: dict[int, float], begin_s: float) -> None:
+    now_s = time.perf_counter()
+    match answer.WhichOneof("response"):
+        case "frame":
+            due_s = asked_s.pop(answer.frame.frame_index)
+            if due_s >= begin_s:
+                session.late_s.append(now_s - due_s)
+                session.came_s.append(now_s)
+        case "frame_dropped":
+            due_s = asked_s.pop(answer.frame_dropped.frame_index)
+            if due_s >= begin_s:
+                reason = type(answer.frame_dropped).Reason.Name(answer.frame_dropped.reason)
+                session.dropped[reason] = session.dropped.get(reason, 0) + 1
+        case "changed":
+            session.engine = _named(answer.changed.engine)
+            session.rate_hz = answer.changed.config.video_format.frame_rate_hertz
+
+
+def _named(engine: media_pb2.EngineInfo) -> str:
+    return f"{engine.name} {engine.path}".strip()
+
+
+async def run(service: Service, given: argparse.Namespace, speaking: int, idle: int) -> tuple[list[Session], float]:
+    """Sessions at once. Returns: each, the speaking ones first; and how many seconds were counted."""
+    # Each has a connection of its own, as replicas of an orchestrator would.
+    async with contextlib.AsyncExitStack() as held:
+        channels = [
+            await held.enter_async_context(
+                grpc.aio.insecure_channel(f"127.0.0.1:{service.port}", options=[("grpc.use_local_subchannel_pool", 1)])
+            )
+            for _ in range(speaking + idle)
+        ]
+        start_s = time.perf_counter()
+        begin_s = start_s + _SETTLE_S
+        end_s = begin_s + given.seconds
+
+        async def one(number: int) -> Session:
+            # Not all in the same moment: conversations are not in step.
+            await asyncio.sleep(number / (speaking + idle) / _FPS)
+            return await converse(channels[number], given.size, begin_s, end_s, speaks=number < speaking)
+
+        sessions = await asyncio.gather(*(one(number) for number in range(speaking + idle)))
+    return list(sessions), given.seconds
+
+
+def rows_of(what: str, sessions: Sequence[Session], seconds: float) -> list[Row]:
+    """What a run gave: of all sessions that a production engine drew, and who was not."""
+    served = [session for session in sessions if session.late_s and not session.engine.startswith("mesh")]
+    embedded = sum(session.engine.startswith("mesh") for session in sessions)
+    refused = sum(bool(session.refused) for session in sessions)
+    rates = [len(session.late_s) / seconds for session in served]
+    late = [100 * _late_share(session) for session in served]
+    engines = ", ".join(sorted({session.engine for session in sessions if session.engine}))
+    note = f"{len(served)} of {len(sessions)}; {embedded} by mesh, {refused} refused; {engines}"
+    if not served:
+        return [Row(f"{what}: sessions served", "", len(sessions), 0, 0, 0, note=note)]
+    return [
+        row(f"{what}: frames per second of a session", "1/s", rates, "25", note=note),
+        row(f"{what}: late or dropped frames of a session", "%", late, "0.1"),
+        row(f"{what}: asked to there", "ms", [1000 * one for session in served for one in session.late_s]),
+        row(f"{what}: most against least served", "", [max(rates) / max(min(rates), 1e-9)], "1.05"),
+    ]
+
+
+def _late_share(session: Session) -> float:
+    late = sum(one > _LATE_S for one in session.late_s)
+    lost = max(session.asked - len(session.late_s), 0)
+    # What was agreed to be drawn less often is neither.
+    lost -= min(lost, sum(count for reason, count in session.dropped.items() if reason.endswith("RATE")))
+    return (late + lost) / max(session.asked, 1)
+
+
+async def _frames_ms(service: Service, size: int, count: int) -> list[float]:
+    """One session's first frames, each asked for when the one before has come."""
+    spent_ms = []
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{service.port}") as channel:
+        call = render_pb2_grpc.RenderServiceStub(channel).StreamingRender()
+        video = render_pb2.VideoFormat(codec=render_pb2.VIDEO_CODEC_I420, width=size, height=size)
+        await call.write(_Request(config=render_pb2.RenderConfig(avatar="avatars/default", video_format=video)))
+        await call.read()
+        await call.write(_Request(visemes=_Request.Visemes(utterance_id="first", visemes=_speech())))
+        for number in range(count):
+            at = duration_of_s(number / _FPS)
+            frame = _Request.FrameRequest(
+                frame_index=number, presentation_offset=at, utterance_id="first", utterance_offset=at
+            )
+            start_s = time.perf_counter()
+            await call.write(_Request(frame=frame))
+            while (await call.read()).WhichOneof("response") != "frame":
+                pass
+            spent_ms.append(1000 * (time.perf_counter() - start_s))
+        await call.done_writing()
+    return spent_ms
+
+
+async def _start(service: Service, given: argparse.Namespace, name: str) -> tuple[list[Row], str]:
+    """What a start gave, once the fast path has come or has been given up."""
+    rows = [row(f"{name} start: process to ready", "s", [service.ready_s - service.started_s], "20", "10")]
+    first = await _frames_ms(service, given.size, 100)
+    rows.append(row(f"{name} start: first frame, against the hundredth", "", [first[0] / first[-1]], "1.5"))
+    rows.append(row(f"{name} start: first hundred frames, asked to there", "ms", first))
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{service.port}") as channel:
+        fast_s, path = await _fast_after_s(service, channel)
+        engine = _named(await service.health(channel))
+    if fast_s is not None:
+        must = "20" if name == "second" else ""
+        rows.append(row(f"{name} start: process to the fast path", "s", [fast_s], must, note=path))
+        await _calibrated(service, path)
+    return rows, engine
+
+
+async def _calibrated(service: Service, path: str) -> None:
+    """Return once the service has measured what it can draw by that path."""
+    limit_s = time.perf_counter() + _FAST_S
+    while not any(
+        '"engine_calibrated"' in line and f'"{path}"' in line for line in service.log.read_text().splitlines()
+    ):
+        if time.perf_counter() > limit_s:
+            raise RuntimeError(f"the service has not measured its path {path}; see {service.log}")
+        await asyncio.sleep(0.1)
+
+
+_MEMORY = ("process_resident_memory_bytes", 'avatar_render_device_bytes{kind="used"}')
+
+
+async def _load(service: Service, given: argparse.Namespace, name: str, speaking: int, idle: int) -> list[Row]:
+    """What so many sessions get, and how the service's memory grows meanwhile."""
+    held: list[Mapping[str, float]] = []
+
+    async def look() -> None:
+        # Once all sessions are there, and before the first of them goes.
+        await asyncio.sleep(2 * _SETTLE_S)
+        held.append(await asyncio.to_thread(service.metrics))
+        await asyncio.sleep(max(given.seconds - 2 * _SETTLE_S, 1.0))
+        held.append(await asyncio.to_thread(service.metrics))
+
+    (sessions, seconds), _ = await asyncio.gather(run(service, given, speaking, idle), look())
+    rows = rows_of(f"{name}, speaking", sessions[:speaking], seconds)
+    if idle:
+        rows += rows_of(f"{name}, idle", sessions[speaking:], seconds)
+    for series in _MEMORY:
+        if series in held[0]:
+            grown = 100 * (held[1][series] / held[0][series] - 1)
+            note = f"{held[1][series] / 2**20:.0f} MiB at the end"
+            rows.append(row(f"{name}: growth of {series}", "%", [grown], "1", note=note))
+    capacity = f'avatar_render_capacity_frames_per_second{{engine="{given.engine}"}}'
+    if capacity in held[1]:
+        rows.append(row(f"{name}: what the service says it can draw", "1/s", [held[1][capacity]], "300", "500"))
+    return rows
+
+
+def _weights(given: argparse.Namespace, data_dir: Path) -> tuple[Path | None, str]:
+    """The folder of weights, and what they are."""
+    if given.engine == "mesh":
+        return None, "none"
+    if given.weights is not None:
+        return given.weights.resolve(), f"of {given.weights.name}"
+    from services.render.engines.liveportrait.config import NARROW, OFFICIAL
+    from services.render.engines.liveportrait.random_weights import write_official_folder
+
+    folder = data_dir / ("narrow" if given.narrow else "random")
+    if not folder.exists():
+        write_official_folder(folder, NARROW if given.narrow else OFFICIAL, seed=1)
+    return folder, "random, narrow" if given.narrow else "random, full size"
+
+
+async def measure(given: argparse.Namespace) -> Record:
+    """Start the service and load it."""
+    with tempfile.TemporaryDirectory(prefix="avatar-sessions-") as made:
+        data_dir = (given.data_dir or Path(made)).resolve()
+        data_dir.mkdir(parents=True, exist_ok=True)
+        if given.models is not None and not (data_dir / "models").exists():
+            (data_dir / "models").symlink_to(given.models.resolve())
+        weights, words = await asyncio.to_thread(_weights, given, data_dir)
+        rows: list[Row] = []
+        if given.first_start:
+            shutil.rmtree(data_dir / "compiled", ignore_errors=True)
+            async with started(given, data_dir, weights) as service:
+                rows += (await _start(service, given, "first"))[0]
+        async with started(given, data_dir, weights) as service:
+            start_rows, engine = await _start(service, given, "second" if given.first_start else "this")
+            rows += start_rows
+            rows += await _load(service, given, f"{given.sessions} sessions", given.sessions, 0)
+            if given.idle:
+                rows += await _load(service, given, "mixed", given.sessions, given.idle)
+            if given.twice:
+                rows += await _load(service, given, "twice as many", 2 * given.sessions, 0)
+            log = service.log.read_text()
+        settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(given).items()}
+        raw = {"log": [line for line in log.splitlines() if '"info"' not in line][-50:]}
+        return Record("sessions", rows, settings | {"weights_are": words, "engine_was": engine}, raw)
