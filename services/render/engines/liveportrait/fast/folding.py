@@ -55,6 +55,28 @@ def classes_of(scale: int) -> list[tuple[int, int]]:
     return [(0, 0)] + [(1, 0)] * (scale - 2) + [(last, 1)]
 
 
+# Taps of each of a pixel's four copies along an axis, on the classes of copies that they see (`classes_of`), one after
+# the other: the first and the last see three classes, those between see two, one of them twice.
+_COPIES = (
+    ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+    ((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)),
+    ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+    ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+)
+
+
+def copied_kernels(weight: Tensor) -> list[list[Tensor]]:
+    """A 3x3 kernel on an image that a 3x3 kernel made of one that was upsampled by 4: one for each copy of a pixel.
+
+    Copies of one class are equal, so taps on them are summed: a pixel's copies cost 100 taps instead of 144.
+
+    Args: weight: shape (out, in, 3, 3).
+    Returns: for each copy's row and column, shape (out, in, 2 or 3, 2 or 3).
+    """
+    taps = [torch.tensor(one, dtype=weight.dtype, device=weight.device) for one in _COPIES]
+    return [[torch.einsum("ak,bl,oikl->oiab", rows, columns, weight) for columns in taps] for rows in taps]
+
+
 def upsampled_kernels(weight: Tensor, scale: int) -> Tensor:
     """A 3x3 kernel on a nearest-upsampled image as kernels on the image itself: one for each class of copies.
 

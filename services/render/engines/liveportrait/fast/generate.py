@@ -54,7 +54,7 @@ class FastGenerator:
         """Args: dtype: of the convolutions."""
         self.dtype = dtype
         self.fc = self._weight(network.fc.weight)
-        self.fc_bias = _bias(network.fc)
+        self.fc_bias = bias_of(network.fc)
         self.hidden_channels = network.up_1.norm_0.mlp_gamma.in_channels
         middle = network.middle_blocks
         # By scale: the first convolutions of all SPADE layers at that size, in the order in which they are used.
@@ -70,7 +70,7 @@ class FastGenerator:
         assert isinstance(conv, nn.Conv2d)
         # By pixel of the four, row by row, and then by colour with a fourth that is nothing.
         self.image = self._weight(_by_pixel(conv.weight))
-        self.image_bias = _by_pixel(_bias(conv))
+        self.image_bias = _by_pixel(bias_of(conv))
 
     def _weight(self, weight: Tensor) -> Tensor:
         return weight.detach().to(self.dtype).contiguous(memory_format=torch.channels_last)
@@ -79,14 +79,14 @@ class FastGenerator:
         """Weight, of the kernels as `upsampled_kernels` has them, and bias of many layers side by side."""
         convs = [cast("nn.Conv2d", norm.mlp_shared[0]) for norm in norms]
         weight = torch.cat([conv.weight.detach() for conv in convs])
-        bias = torch.cat([_bias(conv) for conv in convs])
+        bias = torch.cat([bias_of(conv) for conv in convs])
         if scale > 1:
             weight = upsampled_kernels(weight.double(), scale).flatten(0, 2)
         return self._weight(weight), bias
 
     def _modulation(self, norm: Spade) -> Modulation:
         weight = torch.cat([norm.mlp_gamma.weight, norm.mlp_beta.weight])
-        return Modulation(self._weight(weight), torch.cat([_bias(norm.mlp_gamma), _bias(norm.mlp_beta)]))
+        return Modulation(self._weight(weight), torch.cat([bias_of(norm.mlp_gamma), bias_of(norm.mlp_beta)]))
 
     def _block(self, block: SpadeResidualBlock) -> Block:
         assert block.conv_1.bias is not None
@@ -184,7 +184,8 @@ def _norms(block: SpadeResidualBlock) -> list[Spade]:
     return [block.norm_0, block.norm_1, *([block.norm_s] if block.has_own_shortcut else [])]
 
 
-def _bias(conv: nn.Conv2d) -> Tensor:
+def bias_of(conv: nn.Conv2d) -> Tensor:
+    """Of a convolution that has one, float32."""
     assert conv.bias is not None
     return conv.bias.detach().float()
 

@@ -7,20 +7,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from services.render.engines.liveportrait.fast.generate import Block, FastGenerator, Modulation
+from services.render.engines.liveportrait.fast.generate import Block, FastGenerator, bias_of
 from services.render.engines.liveportrait.fast.kernels.convolve import (
     After,
     Moments,
     Term,
     convolve,
     convolve_upsampled,
+    copied_term,
     spade,
     statistics,
     terms_of,
     upsampled_matrix,
 )
 from services.render.engines.liveportrait.fast.kernels.image import bytes_of
-from services.render.engines.liveportrait.generator import SLOPE, SpadeGenerator
+from services.render.engines.liveportrait.generator import SLOPE, Spade, SpadeGenerator, SpadeResidualBlock
 
 
 class _Spade(NamedTuple):
@@ -57,27 +58,32 @@ class TritonGenerator(FastGenerator):
             classes = 2 if scale == 2 else 3
             kernels = torch.unflatten(weight, 0, (classes, classes, len(bias)))
             self._upsampled[scale] = upsampled_matrix(kernels, dtype), bias
-        self._blocks = [self._packed(block) for block in (*self.middle, self.up_0, self.up_1)]
+        blocks = zip(
+            (*network.middle_blocks, network.up_0, network.up_1), (*self.middle, self.up_0, self.up_1), strict=True
+        )
+        self._blocks = [self._packed(block, folded, copies=block is network.up_1) for block, folded in blocks]
         self._image = self._term(self.image)
 
     def _term(self, weight: Tensor) -> Term:
         (term,) = terms_of(weight[:, :, None], self.dtype)
         return term
 
-    def _packed(self, block: Block) -> _Block:
+    def _packed(self, block: SpadeResidualBlock, folded: Block, *, copies: bool) -> _Block:
         return _Block(
-            self._spade(block.norm_0),
-            self._term(block.conv_0),
-            self._spade(block.norm_1),
-            self._term(block.conv_1),
-            block.bias_1,
-            self._spade(block.norm_s) if block.norm_s is not None else None,
-            self._term(block.conv_s) if block.conv_s is not None else None,
+            self._spade(block.norm_0, copies=copies),
+            self._term(folded.conv_0),
+            self._spade(block.norm_1, copies=copies),
+            self._term(folded.conv_1),
+            folded.bias_1,
+            self._spade(block.norm_s, copies=copies) if folded.norm_s is not None else None,
+            self._term(folded.conv_s) if folded.conv_s is not None else None,
         )
 
-    def _spade(self, norm: Modulation) -> _Spade:
-        weight, bias = (torch.unflatten(part, 0, (2, -1)).transpose(0, 1).flatten(0, 1) for part in norm)
-        return _Spade(self._term(weight), bias.contiguous())
+    def _spade(self, norm: Spade, *, copies: bool) -> _Spade:
+        convs = norm.mlp_gamma, norm.mlp_beta
+        weight = torch.stack([conv.weight.detach() for conv in convs], dim=1).flatten(0, 1)
+        bias = torch.stack([bias_of(conv) for conv in convs], dim=1).flatten()
+        return _Spade(copied_term(weight, self.dtype) if copies else self._term(weight), bias)
 
     def __call__(self, seg: Tensor) -> Tensor:
         seg = seg.permute(0, 2, 3, 1)[:, None]  # (b, 1, h, w, channels), as it lies in memory

@@ -197,21 +197,23 @@ def modulate(
     block_n: tl.constexpr,
     tile_w: tl.constexpr,
 ):
-    """SPADE's scale and shift, as they stand in neighbouring columns of `sums`, on the content; and leaky ReLU."""
+    """SPADE's scale and shift, as they stand in neighbouring columns of `sums`, on the content; and leaky ReLU.
+
+    Args: y: row of the output, which is `height` x `width`; x: columns of its pixels, shape (tile_w,).
+    """
     block_c: tl.constexpr = block_n // 2
     gamma, beta = tl.split(tl.reshape(sums, (tile_w, block_c, 2)))
     c = row // 2 + tl.arange(0, block_c)
-    x_m = x + tl.arange(0, tile_w)
     gamma += 1.0 + tl.load(bias + 2 * c)[None, :]
     beta += tl.load(bias + 2 * c + 1)[None, :]
     mean = tl.load(statistics + image * 2 * channels + c)[None, :]
     inverse = tl.load(statistics + (image * 2 + 1) * channels + c)[None, :]
-    at = (image * (height // scale) + y // scale) * (width // scale) + x_m // scale
+    at = (image * (height // scale) + y // scale) * (width // scale) + x // scale
     value = tl.load(content + at[:, None] * channels + c[None, :]).to(tl.float32)
     value = (value - mean) * inverse * gamma + beta
     if slope != 1.0:
         value = tl.where(value >= 0, value, value * slope)
-    at = (image * height + y) * width + x_m
+    at = (image * height + y) * width + x
     tl.store(out + at[:, None] * channels + c[None, :], value.to(out.dtype.element_ty))
 
 
@@ -249,18 +251,113 @@ def spade_kernel(
     first, second = accumulate(
         first, second, hidden, weights, image, 0, y - 1, x - 1, row, 0, 1, 3, 3, chunks, block_k, tile_w, rows
     )
+    x_m = x + tl.arange(0, tile_w)
     modulate(
-        first, image, y, x, row, bias, content, statistics, out, height, width, channels, scale, slope, block_n, tile_w
-    )
+        first, image, y, x_m, row, bias, content, statistics, out, height, width, channels, scale, slope, block_n,
+        tile_w,
+    )  # fmt: skip
     if rows == 2:
         modulate(
-            second, image, y + 1, x, row, bias, content, statistics, out, height, width, channels, scale, slope,
+            second, image, y + 1, x_m, row, bias, content, statistics, out, height, width, channels, scale, slope,
             block_n, tile_w,
         )  # fmt: skip
 
 
 @triton.jit
-def store_copies(
+def accumulate_classes(
+    first,
+    second,
+    hidden,
+    weights,
+    image,
+    y,
+    x,
+    row,
+    copy_y,
+    copy_x,
+    chunks: tl.constexpr,
+    block_k: tl.constexpr,
+    tile_w: tl.constexpr,
+    rows: tl.constexpr,
+):
+    """Add the products of one copy's taps on the classes of copies: see `folding.copied_kernels`.
+
+    Args: hidden: descriptor of shape (images, 3 * 3 classes, height, width, channels).
+    """
+    taps_w = 3 - (copy_x % 3 != 0)
+    steps = (3 - (copy_y % 3 != 0)) * taps_w * chunks
+    # Of the classes of all rows, one after the other, the first one that is read; 2 of the row before is -1.
+    from_y = 3 * y - 1 + copy_y - (copy_y == 3)
+    from_x = -1 + copy_x - (copy_x == 3)
+    for step in tl.range(steps):
+        tap = step // chunks
+        class_y = from_y + tap // taps_w
+        class_x = from_x + tap % taps_w
+        # From 3 on, so that a division rounds down.
+        at_y = (class_y + 3) // 3 - 1
+        at_x = (class_x + 3) // 3 - 1
+        z = (class_y + 3) % 3 * 3 + (class_x + 3) % 3
+        k = (step % chunks) * block_k
+        weight = weights.load([row, step * block_k]).T
+        pixels = tl.reshape(hidden.load([image, z, at_y, x + at_x, k]), (tile_w, block_k))
+        first = tl.dot(pixels, weight, first)
+        if rows == 2:
+            pixels = tl.reshape(hidden.load([image, z, at_y + 1, x + at_x, k]), (tile_w, block_k))
+            second = tl.dot(pixels, weight, second)
+    return first, second
+
+
+@triton.jit
+def spade_copies_kernel(
+    hidden,
+    weights,
+    bias,
+    content,
+    statistics,
+    out,
+    height,
+    width,
+    channels,
+    scale: tl.constexpr,
+    slope: tl.constexpr,
+    chunks: tl.constexpr,
+    block_k: tl.constexpr,
+    tile_w: tl.constexpr,
+    rows: tl.constexpr,
+    block_n: tl.constexpr,
+):
+    """As `spade_kernel`, on features that were upsampled by 4 and are kept by class.
+
+    Args:
+        hidden: of `upsampled_kernel` with 3 classes; height, width: of the features.
+        weights: of each of the 4 x 4 copies of a pixel its own taps.
+        content: shape (images, 4 * height / scale, 4 * width / scale, channels).
+        out: shape (images, 4 * height, 4 * width, channels).
+    """
+    row = tl.program_id(0) * block_n
+    image, _, y, x = place(tl.program_id(1), 1, height, width, tile_w, rows)
+    copy_y = tl.program_id(2) // 4
+    copy_x = tl.program_id(2) % 4
+    first = tl.zeros((tile_w, block_n), tl.float32)
+    second = tl.zeros((tile_w, block_n), tl.float32)
+    first, second = accumulate_classes(
+        first, second, hidden, weights, image, y, x, tl.program_id(2) * 2 * channels + row, copy_y, copy_x, chunks,
+        block_k, tile_w, rows,
+    )  # fmt: skip
+    x_m = (x + tl.arange(0, tile_w)) * 4 + copy_x
+    modulate(
+        first, image, 4 * y + copy_y, x_m, row, bias, content, statistics, out, 4 * height, 4 * width, channels, scale,
+        slope, block_n, tile_w,
+    )  # fmt: skip
+    if rows == 2:
+        modulate(
+            second, image, 4 * y + 4 + copy_y, x_m, row, bias, content, statistics, out, 4 * height, 4 * width,
+            channels, scale, slope, block_n, tile_w,
+        )  # fmt: skip
+
+
+@triton.jit
+def store_class(
     sums,
     image,
     y,
@@ -278,21 +375,16 @@ def store_copies(
     block_n: tl.constexpr,
     tile_w: tl.constexpr,
 ):
-    """Bias, ReLU, and a store for each copy of the pixels that is of this class."""
+    """Bias and ReLU; of 2 classes the pixels stand where they belong, of 3 each class is an image of its own."""
     n = row + tl.arange(0, block_n)
-    sums = tl.maximum(sums + tl.load(bias + n)[None, :], 0.0).to(out.dtype.element_ty)
-    scale: tl.constexpr = 2 * classes - 2
-    # The classes are the first copy, all between, and the last.
-    from_y = class_y + (class_y == 2)
-    from_x = class_x + (class_x == 2)
-    copies_y = 1 + ((class_y == 1) & (classes == 3))
-    copies_x = 1 + ((class_x == 1) & (classes == 3))
-    column = n // plane * pixels * scale * scale * plane + n % plane
-    for copy_y in range(from_y, from_y + copies_y):
-        for copy_x in range(from_x, from_x + copies_x):
-            m = (image * height + y) * scale + copy_y
-            m = (m * width + x + tl.arange(0, tile_w)) * scale + copy_x
-            tl.store(out + column[None, :] + m[:, None] * plane, sums)
+    x_m = x + tl.arange(0, tile_w)
+    if classes == 2:
+        m = ((image * height + y) * 2 + class_y) * 2 * width + 2 * x_m + class_x
+    else:
+        m = (((image * classes + class_y) * classes + class_x) * height + y) * width + x_m
+    sums = tl.maximum(sums + tl.load(bias + n)[None, :], 0.0)
+    at = out + (n // plane * pixels * classes * classes * plane + n % plane)[None, :] + m[:, None] * plane
+    tl.store(at, sums.to(out.dtype.element_ty))
 
 
 @triton.jit
@@ -314,12 +406,13 @@ def upsampled_kernel(
     rows: tl.constexpr,
     block_n: tl.constexpr,
 ):
-    """A 3x3 convolution and ReLU on an image as if it were nearest-upsampled.
+    """A 3x3 convolution and ReLU on an image as if it were nearest-upsampled, by 2 or, with 3 classes, by 4.
 
     Args:
         weights: of each class of rows and columns (see `folding.classes_of`) its own taps, 1 or 2 along each axis.
         pixels: of the image as it is; begin: the first output that is computed.
-        out: shape (channels_out / plane, scale * scale * pixels, plane).
+        out: shape (channels_out / plane, images, 2 * height, 2 * width, plane), or of 3 classes
+            (channels_out / plane, images, 3, 3, height, width, plane).
     """
     row = begin + tl.program_id(0) * block_n
     image, _, y, x = place(tl.program_id(1), 1, height, width, tile_w, rows)
@@ -333,11 +426,11 @@ def upsampled_kernel(
         first, second, activations, weights, image, 0, y - (class_y == 0), x - (class_x == 0),
         tl.program_id(2) * channels_out + row, 0, 1, taps_h, taps_w, chunks, block_k, tile_w, rows,
     )  # fmt: skip
-    store_copies(
+    store_class(
         first, image, y, x, class_y, class_x, row, bias, out, pixels, height, width, plane, classes, block_n, tile_w
     )
     if rows == 2:
-        store_copies(
+        store_class(
             second, image, y + 1, x, class_y, class_x, row, bias, out, pixels, height, width, plane, classes, block_n,
             tile_w,
         )  # fmt: skip

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from services.render.engines.liveportrait.fast.folding import classes_of
+from services.render.engines.liveportrait.fast.folding import classes_of, copied_kernels
 from services.render.engines.liveportrait.fast.kernels import conv
 from services.render.engines.liveportrait.generator import NORM_EPSILON
 
@@ -172,6 +172,21 @@ def statistics(moments: Moments) -> Tensor:
     return out
 
 
+def copied_term(weight: Tensor, dtype: torch.dtype) -> Term:
+    """Each copy's own taps, tightly; see `folding.copied_kernels`.
+
+    Args: weight: shape (out, in, 3, 3).
+    Returns: of shape (4 * 4 * out, 9 * in); a copy with fewer taps fills the beginning of its rows.
+    """
+    outputs, inputs = weight.shape[:2]
+    matrix = weight.new_zeros((4, 4, outputs, 9 * inputs))
+    for row, kernels in enumerate(copied_kernels(weight)):
+        for column, kernel in enumerate(kernels):
+            own = kernel.permute(0, 2, 3, 1).flatten(1)
+            matrix[row, column, :, : own.shape[1]] = own
+    return Term(matrix.flatten(0, 2).to(dtype).contiguous(), (1, 3, 3), 0, 0, inputs // _BLOCK_K, _BLOCK_K)
+
+
 def spade(
     content: Tensor, statistics: Tensor, hidden: Tensor, term: Term, bias: Tensor, scale: int, slope: float
 ) -> Tensor:
@@ -179,17 +194,20 @@ def spade(
 
     Args:
         content: shape (images, height / scale, width / scale, channels); statistics: of it, as of `statistics`.
-        hidden: shape (images, 1, height, width, hidden).
-        term, bias: of the convolution that gives scale, less 1, and shift in turn, for each channel.
+        hidden: shape (images, 1, height, width, hidden), or by class (images, 9, height / 4, width / 4, hidden).
+        term, bias: of the convolution that gives scale, less 1, and shift in turn, for each channel; of hidden by
+            class a `copied_term`.
     Returns: shape (images, 1, height, width, channels).
     """
-    images, _, height, width, _ = hidden.shape
+    images, classes, height, width, _ = hidden.shape
+    copies = 1 if classes == 1 else 4
     channels = content.shape[-1]
-    out = content.new_empty((images, 1, height, width, channels))
+    out = content.new_empty((images, 1, copies * height, copies * width, channels))
     block = min(128, 2 * channels)
-    programs = images * height * width // 128 * (2 * channels // block)
+    programs = images * copies**2 * height * width // 128 * (2 * channels // block)
     tile = _small_tile(width, block, programs, hidden.device)
-    conv.spade_kernel[(2 * channels // tile.outputs, images * height * width // (tile.width * tile.rows))](
+    kernel = conv.spade_kernel if copies == 1 else conv.spade_copies_kernel
+    kernel[(2 * channels // tile.outputs, images * height * width // (tile.width * tile.rows), copies**2)](
         _pixels(hidden, tile, term.block),
         _weights(term.matrix, tile, term.block),
         bias,
@@ -233,11 +251,13 @@ def convolve_upsampled(x: Tensor, matrix: Tensor, bias: Tensor, scale: int, plan
     """A 3x3 convolution and ReLU on an image as if it were nearest-upsampled.
 
     Args: x: shape (images, 1, height, width, in); matrix: of `upsampled_matrix`; bias: shape (out,).
-    Returns: shape (out / plane, images, 1, scale * height, scale * width, plane).
+    Returns: upsampled by 2, shape (out / plane, images, 1, 2 * height, 2 * width, plane); by 4, each class of copies
+        as an image, shape (out / plane, images, 9, height, width, plane).
     """
     images, _, height, width, inputs = x.shape
     outputs, classes = len(bias), len(set(classes_of(scale)))
-    out = x.new_empty((outputs // plane, images, 1, scale * height, scale * width, plane))
+    image = (1, 2 * height, 2 * width) if scale == 2 else (classes**2, height, width)
+    out = x.new_empty((outputs // plane, images, *image, plane))
     pixels = images * height * width
     for begin, end, tile in _tiles(width, outputs, pixels * classes**2, x.device):
         grid = ((end - begin) // tile.outputs, pixels // (tile.width * tile.rows), classes**2)
