@@ -193,7 +193,7 @@ class Seat:
         asked_s = self.home.thread.now_s
         while True:
             host = self._host()
-            if loop_s is not None and (played := await self._played(host, loop_s)) is not None:
+            if loop_s is not None and (played := self._played(host, loop_s)) is not None:
                 return played
             if useful_s is not None and at_s - self._drawn_at_s < _EARLIEST_SHARE / self._told.rate_hz:
                 return _dropped(Dropped.RATE)
@@ -218,7 +218,7 @@ class Seat:
         due_s = asked_s + max(shows_s if useful_s is None else useful_s, granted_s)
         return Ticket(self.session, shows_s, asked_s, due_s, is_droppable=useful_s is not None)
 
-    async def _played(self, host: EngineHost, loop_s: float) -> Drawn | None:
+    def _played(self, host: EngineHost, loop_s: float) -> Drawn | None:
         """A frame of the idle loop, if there is one."""
         if host is not self.home:
             return None
@@ -231,7 +231,7 @@ class Seat:
         if loop is None:
             return None
         begin_s = time.perf_counter()
-        data = await asyncio.to_thread(loop.frame, frame_index(loop_s))
+        data = loop.frame(frame_index(loop_s))
         metrics.IDLE_FRAMES.inc()
         return Drawn(data, time.perf_counter() - begin_s)
 

@@ -218,7 +218,11 @@ class _Stream:
         if request.frame_index <= self._last_index:
             raise InvalidRequestError(f"frame_index {request.frame_index} came after {self._last_index}; it must rise")
         self._last_index = request.frame_index
-        frame = render_pb2.VideoFrame(frame_index=request.frame_index, presentation_offset=request.presentation_offset)
+        # Filled in place: copying half a megabyte once more takes time from the other streams.
+        response = render_pb2.StreamingRenderResponse()
+        frame = response.frame
+        frame.frame_index = request.frame_index
+        frame.presentation_offset.CopyFrom(request.presentation_offset)
         moment = self._moment(frame, request.utterance_id, request.utterance_offset)
         useful_s = seconds_of(request.useful_duration) if request.HasField("useful_duration") else None
         drawn = await self._seat.draw(moment.state, seconds_of(request.presentation_offset), useful_s, moment.loop_s)
@@ -226,7 +230,7 @@ class _Stream:
         if isinstance(drawn, Dropped):
             await self._drop(frame.frame_index, drawn)
         else:
-            await self._send(frame, moment, drawn)
+            await self._send(response, moment, drawn)
 
     def _moment(self, frame: render_pb2.VideoFrame, utterance_id: str, offset: Any) -> Moment:
         """The face of a frame, which then says what it shows."""
@@ -236,8 +240,9 @@ class _Stream:
             frame.utterance_offset.CopyFrom(offset)
         return moment
 
-    async def _send(self, frame: render_pb2.VideoFrame, moment: Moment, drawn: Drawn) -> None:
+    async def _send(self, response: render_pb2.StreamingRenderResponse, moment: Moment, drawn: Drawn) -> None:
         self._performance.was_shown()
+        frame = response.frame
         frame.data = drawn.data
         frame.render_duration.CopyFrom(duration_of_s(drawn.seconds))
         if self._config.include_face_state:
@@ -247,7 +252,7 @@ class _Stream:
             frame.face_state.head_pitch_degrees = state.pose.pitch
             frame.face_state.head_roll_degrees = state.pose.roll
         self._frames += 1
-        await self._write(frame=frame)
+        await write_within(self._context, response, self._settings.idle_timeout_s)
 
     async def _drop(self, frame_index: int, why: Dropped) -> None:
         self._dropped += 1
@@ -310,20 +315,21 @@ class _Stream:
         """With the audio clock: make the utterance's frames up to `count` of them."""
         begin, at_once = self._drawn.get(utterance_id, 0), self._seat.at_once
         for first in range(begin, count, at_once):
-            frames, moments = [], []
+            responses, moments = [], []
             for number in range(first, min(first + at_once, count)):
                 index = self._frames + number - first
-                frame = render_pb2.VideoFrame(
-                    frame_index=index, presentation_offset=duration_of(index, self._frame_rate)
-                )
-                moments.append(self._moment(frame, utterance_id, duration_of(number, self._frame_rate)))
-                frames.append(frame)
+                response = render_pb2.StreamingRenderResponse()
+                response.frame.frame_index = index
+                response.frame.presentation_offset.CopyFrom(duration_of(index, self._frame_rate))
+                offset = duration_of(number, self._frame_rate)
+                moments.append(self._moment(response.frame, utterance_id, offset))
+                responses.append(response)
             drawn = await asyncio.gather(*(self._seat.draw(moment.state) for moment in moments))
             await self._tell()
-            for frame, moment, each in zip(frames, moments, drawn, strict=True):
+            for response, moment, each in zip(responses, moments, drawn, strict=True):
                 assert not isinstance(each, Dropped), "a frame of a file has no deadline"
-                await self._send(frame, moment, each)
-            self._drawn[utterance_id] = first + len(frames)
+                await self._send(response, moment, each)
+            self._drawn[utterance_id] = first + len(responses)
 
     async def _on_done(self, utterance_id: str) -> None:
         check_utterance_id(utterance_id)

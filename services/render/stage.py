@@ -10,8 +10,9 @@ from functools import partial
 
 from avatar.media.v1 import media_pb2
 
-from services.common.errors import NotReadyError, OverloadedError
+from services.common.errors import EngineError, NotReadyError, OverloadedError
 from services.common.inference import InferenceThread
+from services.common.log import get_logger
 from services.render import metrics
 from services.render.avatars import DEFAULT_ID, AvatarStore
 from services.render.engine import DeviceLostError, FaceState, RenderEngine, VideoCodec
@@ -25,6 +26,7 @@ from services.render.settings import RenderSettings
 MAX_WAITING_PORTRAITS = 4
 # Somebody ends a conversation about so often where every place is taken.
 _RETRY_AFTER_S = 5.0
+log = get_logger(__name__)
 
 
 class Stage:
@@ -95,20 +97,28 @@ class Stage:
         Raises: NotFoundError; OverloadedError if no engine has room; NotReadyError if none can draw.
         """
         sitter, session = self.sitter(avatar_id), next(self._sessions)
-        home, away, info = self._main, self._fallback, None
-        if is_live and not home.admit(session, rate_hz):
-            full = home.fullness
-            if away is None or not away.admit(session, rate_hz):
-                metrics.FACES_REFUSED.inc()
-                raise OverloadedError(
-                    f"{full}; try again later", limit=f"{home.name}_faces", retry_after_s=_RETRY_AFTER_S
-                )
-            info = media_pb2.EngineInfo(name=away.name, reason=f"{away.name} draws: {full}")
-            home, away = away, None
+        why_not = ""
+        for home in self.engines:
+            if is_live and not home.admit(session, rate_hz):
+                why_not = why_not or home.fullness
+                continue
+            away = self._fallback if home is self._main else None
+            info = media_pb2.EngineInfo(name=home.name, reason=f"{home.name} draws: {why_not}") if why_not else None
+            make = partial(Seat, session, sitter, home, away, size, codec, rate_hz)
+            try:
+                return await self._seated(partial(make, is_live=is_live, loops=self.idle_loops, info=info), session)
+            except EngineError as failed:
+                if away is None:
+                    raise
+                # Too little memory for one more face, or a portrait that this engine cannot draw.
+                log.warning("avatar_not_prepared", engine=home.name, error=str(failed))
+                why_not = f"{home.name} could not: {failed}"
+        metrics.FACES_REFUSED.inc()
+        raise OverloadedError(f"{why_not}; try again later", limit=f"{home.name}_faces", retry_after_s=_RETRY_AFTER_S)
+
+    async def _seated(self, make: Callable[[], Seat], session: int) -> Seat:
         try:
-            seat = Seat(
-                *(session, sitter, home, away, size, codec, rate_hz), is_live=is_live, loops=self.idle_loops, info=info
-            )
+            seat = make()
             await seat.prepare()
         except BaseException:
             for host in self.engines:

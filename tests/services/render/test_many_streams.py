@@ -16,14 +16,15 @@ from avatar.render.v1 import render_pb2
 from google.rpc import code_pb2, error_details_pb2
 from grpc_status import rpc_status
 
+from services.common.errors import EngineError
 from services.render.blendshapes import Weights
 from services.render.capacity import RAISE_AFTER_S
-from services.render.engine import FaceState, FrameJob, HeadPose, RenderEngine, VideoCodec
+from services.render.engine import FaceState, FrameJob, HeadPose, Portrait, RenderEngine, VideoCodec
 from services.render.image_file import decode
 from services.render.video import jpeg_of
 from services.render.visemes import Viseme
 from tests.fakes.drawing_flat import FlatEngine
-from tests.fakes.drawing_in_batches import BatchEngine, ManualClock
+from tests.fakes.drawing_in_batches import BatchAvatar, BatchEngine, ManualClock
 from tests.fakes.until import until
 from tests.services.render.face_service import (
     FPS,
@@ -276,6 +277,31 @@ async def test_without_another_engine_one_face_too_many_is_refused(data_dir: Pat
         assert "batches draws 2 faces" in (error.details() or "")
         for call in calls:
             await rest_of(call)
+
+
+async def test_a_portrait_that_the_engine_cannot_take_is_drawn_by_the_other_and_the_place_is_free(
+    data_dir: Path, default_file: bytes
+) -> None:
+    class Small(BatchEngine):
+        def prepare(self, portrait: Portrait) -> BatchAvatar:
+            if self.prepared == 1:
+                raise EngineError("4 MB are left of the GPU's memory, and a face needs 8 MB")
+            return super().prepare(portrait)
+
+    engine = Small(SLOW_S, clock := ManualClock())
+    async with serving(data_dir, engine, fallback=FlatEngine(), clock=clock) as face:
+        await dark_face(face, default_file)
+        call = face.render.StreamingRender()
+        told = (await asked(call, config(avatar="avatars/dark"))).started
+        assert told.engine.name == "flat"
+        assert told.engine.reason.endswith(
+            "batches could not: 4 MB are left of the GPU's memory, and a face needs 8 MB"
+        )
+        assert told.config.video_format.frame_rate_hertz == 25
+        other, told = await started(face)
+        assert (told.engine.name, told.config.video_format.frame_rate_hertz) == ("batches", 25)
+        for open_call in (call, other):
+            await rest_of(open_call)
 
 
 # --- lost ---------------------------------------------------------------------------------------------------
