@@ -10,7 +10,7 @@ from functools import partial
 
 from avatar.media.v1 import media_pb2
 
-from services.common.errors import EngineError, NotReadyError, OverloadedError
+from services.common.errors import EngineError, InvalidRequestError, NotReadyError, OverloadedError
 from services.common.inference import InferenceThread
 from services.common.log import get_logger
 from services.render import metrics
@@ -107,7 +107,7 @@ class Stage:
             make = partial(Seat, session, sitter, home, away, size, codec, rate_hz)
             try:
                 return await self._seated(partial(make, is_live=is_live, loops=self.idle_loops, info=info), session)
-            except EngineError as failed:
+            except (EngineError, InvalidRequestError, OverloadedError) as failed:
                 if away is None:
                     raise
                 # Too little memory for one more face, or a portrait that this engine cannot draw.
@@ -154,7 +154,10 @@ class Stage:
         """
         sitter = self.sitter(DEFAULT_ID)
         outcomes = await asyncio.gather(*(host.warm_up(sitter) for host in self.engines), return_exceptions=True)
-        for host, outcome in zip(self.engines, outcomes, strict=True):
+        # One after the other: beside another one that compiles or draws, an engine would seem to be slow.
+        for host in self.engines:
+            outcomes += await asyncio.gather(host.calibrate(sitter), return_exceptions=True)
+        for host, outcome in zip(2 * self.engines, outcomes, strict=True):
             if isinstance(outcome, DeviceLostError) and host is not self.engines[-1]:
                 host.thread.lose(outcome)
             elif outcome is not None:

@@ -16,7 +16,7 @@ from avatar.render.v1 import render_pb2
 from google.rpc import code_pb2, error_details_pb2
 from grpc_status import rpc_status
 
-from services.common.errors import EngineError
+from services.common.errors import AvatarError, EngineError, InvalidRequestError, OverloadedError
 from services.render.blendshapes import Weights
 from services.render.capacity import RAISE_AFTER_S
 from services.render.engine import FaceState, FrameJob, HeadPose, Portrait, RenderEngine, VideoCodec
@@ -279,13 +279,14 @@ async def test_without_another_engine_one_face_too_many_is_refused(data_dir: Pat
             await rest_of(call)
 
 
+@pytest.mark.parametrize("error", [EngineError, InvalidRequestError, OverloadedError])
 async def test_a_portrait_that_the_engine_cannot_take_is_drawn_by_the_other_and_the_place_is_free(
-    data_dir: Path, default_file: bytes
+    data_dir: Path, default_file: bytes, error: type[AvatarError]
 ) -> None:
     class Small(BatchEngine):
         def prepare(self, portrait: Portrait) -> BatchAvatar:
             if self.prepared == 1:
-                raise EngineError("4 MB are left of the GPU's memory, and a face needs 8 MB")
+                raise error("4 MB are left of the GPU's memory, and a face needs 8 MB")
             return super().prepare(portrait)
 
     engine = Small(SLOW_S, clock := ManualClock())
