@@ -183,14 +183,14 @@ class EngineHost:
         return await self.thread.draw(ticket, job)
 
     async def warm_up(self, sitter: Sitter) -> None:
-        """Draw once in every way, then measure each batch size. Raises: EngineError if it cannot draw."""
+        """Draw once in every way: everything is compiled after it. Raises: EngineError if it cannot draw."""
         prepared = await self.prepared(sitter)
         for codec in VideoCodec:
             await self._spent_s(FrameJob(prepared, _LIVELY, MAX_SIZE, codec), 1)
-        await self._calibrate(prepared)
 
-    async def _calibrate(self, prepared: PreparedAvatar) -> None:
-        job = FrameJob(prepared, _LIVELY, MAX_SIZE, VideoCodec.I420)
+    async def calibrate(self, sitter: Sitter) -> None:
+        """Measure what a batch of each size takes. Raises: EngineError if it cannot draw."""
+        job = FrameJob(await self.prepared(sitter), _LIVELY, MAX_SIZE, VideoCodec.I420)
         costs = self.thread.costs
         for size in self.thread.engine.capabilities.batch_sizes:
             await self._spent_s(job, size)
@@ -235,7 +235,7 @@ class EngineHost:
             self._called.clear()
             if self.lost is None:
                 try:
-                    await self._calibrate(await self.prepared(sitter))
+                    await self.calibrate(sitter)
                 except DeviceLostError as lost:
                     self.thread.lose(lost)
                 except EngineError as failed:
@@ -258,6 +258,7 @@ class EngineHost:
                 self.generation += 1
                 self._prepared.clear()
                 await self.warm_up(sitter)
+                await self.calibrate(sitter)
             except Exception as failed:
                 # Whatever a broken device raises, it is no reason to stop serving with the other engine.
                 log.warning("engine_restart_failed", engine=self.name, tries=self._tries, error=str(failed))

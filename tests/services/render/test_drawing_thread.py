@@ -226,3 +226,12 @@ async def test_at_the_end_what_is_drawn_is_waited_for_and_what_waits_is_dropped(
     assert (await first) is not None
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
+
+
+async def test_a_path_that_changes_is_noticed_while_nobody_asks_for_a_frame() -> None:
+    engine = BatchEngine(COSTS_S)
+    one = Drawing(engine, ManualClock(), 16)
+    engine.path = "graph+triton"
+    await until(lambda: one.changes)
+    assert one.changes == 1
+    await asyncio.to_thread(one.thread.close)

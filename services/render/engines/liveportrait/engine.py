@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import hashlib
 import threading
 from collections import deque
@@ -14,8 +15,9 @@ from pathlib import Path
 from weakref import finalize
 
 import torch
+from torch import Tensor
 
-from services.common.errors import EngineError, NotReadyError
+from services.common.errors import EngineError, NotReadyError, OverloadedError
 from services.common.log import get_logger
 from services.render import metrics
 from services.render.engine import FRAME_EDGE, Capabilities, DeviceLostError, FrameJob, Portrait
@@ -173,18 +175,30 @@ class LivePortraitEngine:
         with self._one_prepares:
             if self._is_closed.is_set():
                 raise DeviceLostError(f"{self.name} was closed")
-            while self._dropped:
-                self._frames.remove(self._dropped.popleft())
             with errors_of(self._device), torch.inference_mode(), self._on(self._prepares):
                 ready = self._preparer.prepare(portrait)
                 setting = Setting.of(portrait, ready.square, self._device)
-                slot = self._frames.add_source(ready.source.volume)
+                slot = self._slot_of(ready.source.volume)
                 if self._prepares is not None:
                     self._prepares.synchronize()
         without_volume = replace(ready.source, volume=torch.empty(1, 0))
         avatar = LivePortraitAvatar(slot, without_volume, setting, ready.performer)
         finalize(avatar, self._dropped.append, slot).atexit = False
         return avatar
+
+    def _slot_of(self, volume: Tensor) -> int:
+        self._take_back()
+        try:
+            return self._frames.add_source(volume)
+        except OverloadedError:
+            # An error that was raised while it was drawn may hold an avatar that nobody else does.
+            gc.collect()
+            self._take_back()
+            return self._frames.add_source(volume)
+
+    def _take_back(self) -> None:
+        while self._dropped:
+            self._frames.remove(self._dropped.popleft())
 
     def draw(self, jobs: Sequence[FrameJob]) -> list[bytes]:
         """As of `RenderEngine`."""
