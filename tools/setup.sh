@@ -35,7 +35,7 @@ fi
 
 install_lock requirements-dev.lock installed-dev "what only the tests need, about 500 MB"
 # PyTorch is in no lock; where pip's indexes offer a build without CUDA (2.13.0+cpu), pip prefers it.
-torch=$($venv/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["liveportrait"])')
+torch=$(grep -o 'torch==[0-9.]*' pyproject.toml)
 if [ "$(cat $venv/installed-torch 2>/dev/null)" != "$torch" ]; then
   pip_install "$torch"
   echo "$torch" > $venv/installed-torch
