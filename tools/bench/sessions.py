@@ -34,10 +34,6 @@ _Request = render_pb2.StreamingRenderRequest
 _FPS = 25
 _VISEMES = (media_pb2.VISEME_AA, media_pb2.VISEME_PP, media_pb2.VISEME_E, media_pb2.VISEME_OU, media_pb2.VISEME_SS)
 _HELD_S = 0.12
-# A frame is of use for so long: a picture that lags by more is seen to lag.
-_USEFUL_S = 0.12
-# Later than the next frame's time: what the page would show as a stutter.
-_LATE_S = 1.0 / _FPS
 # What is sent ahead of visemes: an utterance lasts so long, and then the next one begins.
 _UTTERANCE_S = 8.0
 _READY_S = 600.0
@@ -63,6 +59,13 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="of each run, after a few that are not counted")
     parser.add_argument("--size", type=int, default=512)
+    parser.add_argument(
+        "--useful-ms",
+        type=float,
+        default=100.0,
+        help="frames are asked for so long before they are of no use any more, and are late after it; the orchestrator "
+        "asks ahead by what drawing takes, and gives up on a frame half a frame after its time",
+    )
     parser.add_argument("--twice", action="store_true", help="another run with twice as many sessions as were admitted")
     parser.add_argument("--first-start", action="store_true", help="forget compiled kernels, and start a second time")
 
@@ -182,7 +185,9 @@ async def _fast_after_s(service: Service, channel: grpc.aio.Channel) -> tuple[fl
     return (time.perf_counter() - service.started_s if fast else None), path
 
 
-async def converse(channel: grpc.aio.Channel, size: int, begin_s: float, end_s: float, *, speaks: bool) -> Session:
+async def converse(
+    channel: grpc.aio.Channel, size: int, begin_s: float, end_s: float, useful_s: float, *, speaks: bool
+) -> Session:
     """One session, from a clock of its own: a frame every 40 ms, also when the one before has not come."""
     session = Session()
     call = render_pb2_grpc.RenderServiceStub(channel).StreamingRender()
@@ -193,7 +198,7 @@ async def converse(channel: grpc.aio.Channel, size: int, begin_s: float, end_s: 
         answer = await call.read()
         session.rate_hz = answer.started.config.video_format.frame_rate_hertz
         session.engine = _named(answer.started.engine)
-        asking = asyncio.ensure_future(_ask(call, session, asked_s, begin_s, end_s, speaks=speaks))
+        asking = asyncio.ensure_future(_ask(call, session, asked_s, begin_s, end_s, useful_s, speaks=speaks))
         try:
             while (answer := await call.read()) is not grpc.aio.EOF:
                 _take(session, answer, asked_s, begin_s)
@@ -206,7 +211,14 @@ async def converse(channel: grpc.aio.Channel, size: int, begin_s: float, end_s: 
 
 
 async def _ask(
-    call: Any, session: Session, asked_s: dict[int, float], begin_s: float, end_s: float, *, speaks: bool
+    call: Any,
+    session: Session,
+    asked_s: dict[int, float],
+    begin_s: float,
+    end_s: float,
+    useful_s: float,
+    *,
+    speaks: bool,
 ) -> None:
     start_s, number, spoken = time.perf_counter(), 0, -1
     due_s = start_s
@@ -218,7 +230,7 @@ async def _ask(
             spoken = utterance
             await call.write(_Request(visemes=_Request.Visemes(utterance_id=f"u{utterance}", visemes=_speech())))
         frame = _Request.FrameRequest(
-            frame_index=number, presentation_offset=duration_of_s(at_s), useful_duration=duration_of_s(_USEFUL_S)
+            frame_index=number, presentation_offset=duration_of_s(at_s), useful_duration=duration_of_s(useful_s)
         )
         if speaks:
             frame.utterance_id = f"u{utterance}"
@@ -281,19 +293,20 @@ async def run(service: Service, given: argparse.Namespace, speaking: int, idle: 
         async def one(number: int) -> Session:
             # Not all in the same moment: conversations are not in step.
             await asyncio.sleep(number / (speaking + idle) / _FPS)
-            return await converse(channels[number], given.size, begin_s, end_s, speaks=number < speaking)
+            useful_s = given.useful_ms / 1000
+            return await converse(channels[number], given.size, begin_s, end_s, useful_s, speaks=number < speaking)
 
         sessions = await asyncio.gather(*(one(number) for number in range(speaking + idle)))
     return list(sessions), given.seconds
 
 
-def rows_of(what: str, sessions: Sequence[Session], seconds: float) -> list[Row]:
+def rows_of(what: str, sessions: Sequence[Session], seconds: float, useful_s: float) -> list[Row]:
     """What a run gave: of all sessions that a production engine drew, and who was not."""
     served = [session for session in sessions if session.late_s and not session.engine.startswith("mesh")]
     embedded = sum(session.engine.startswith("mesh") for session in sessions)
     refused = sum(bool(session.refused) for session in sessions)
     rates = [len(session.late_s) / seconds for session in served]
-    late = [100 * _late_share(session) for session in served]
+    late = [100 * _late_share(session, useful_s) for session in served]
     engines = ", ".join(sorted({session.engine for session in sessions if session.engine}))
     note = f"{len(served)} of {len(sessions)}; {embedded} by mesh, {refused} refused; {engines}"
     if not served:
@@ -306,8 +319,8 @@ def rows_of(what: str, sessions: Sequence[Session], seconds: float) -> list[Row]
     ]
 
 
-def _late_share(session: Session) -> float:
-    late = sum(one > _LATE_S for one in session.late_s)
+def _late_share(session: Session, useful_s: float) -> float:
+    late = sum(one > useful_s for one in session.late_s)
     lost = max(session.asked - len(session.late_s), 0)
     # What was agreed to be drawn less often is neither.
     lost -= min(lost, sum(count for reason, count in session.dropped.items() if reason.endswith("RATE")))
@@ -379,9 +392,9 @@ async def _load(service: Service, given: argparse.Namespace, name: str, speaking
         held.append(await asyncio.to_thread(service.metrics))
 
     (sessions, seconds), _ = await asyncio.gather(run(service, given, speaking, idle), look())
-    rows = rows_of(f"{name}, speaking", sessions[:speaking], seconds)
+    rows = rows_of(f"{name}, speaking", sessions[:speaking], seconds, given.useful_ms / 1000)
     if idle:
-        rows += rows_of(f"{name}, idle", sessions[speaking:], seconds)
+        rows += rows_of(f"{name}, idle", sessions[speaking:], seconds, given.useful_ms / 1000)
     for series in _MEMORY:
         if series in held[0]:
             grown = 100 * (held[1][series] / held[0][series] - 1)

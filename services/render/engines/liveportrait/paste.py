@@ -64,8 +64,7 @@ class Setting:
         pixels = faces.permute(0, 3, 1, 2).float()
         # Beyond the edge there is no mask; the border's colour there keeps its last pixels from darkening.
         placed = nnf.grid_sample(pixels, self.grid, padding_mode="border", align_corners=False)
-        frame = self.frame.float()
-        return frame + self.mask * (placed - frame)
+        return torch.lerp(self.frame.float(), placed, self.mask)
 
 
 def _grid_and_mask(square: Square) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -91,5 +90,5 @@ def bytes_of(frames: Tensor, size: int) -> Tensor:
     """
     if size != frames.shape[-1]:
         frames = nnf.interpolate(frames, size=(size, size), mode="bilinear", antialias=True)
-    # Nearest, because mixing rounds 255 to a hair less.
-    return frames.round().clamp(0.0, 255.0).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    # Nearest, because mixing makes a hair more or less of 255.
+    return frames.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
