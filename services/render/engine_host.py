@@ -36,9 +36,9 @@ from services.render.scheduler import Ticket
 # where it was.
 RESTART_AFTER_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _STABLE_S = 120.0
-# Draws of each batch size, after one that is not measured. The fastest is what the engine can do: whatever else starts
-# with this process slows down the others. What it does then under load, it tells by every frame.
-_CALIBRATION_DRAWS = 5
+# For how long each batch size is drawn, after once that is not measured, and how often at most. The fastest is what the
+# engine can do: whatever else starts with this process slows down the others. What it does under load, frames tell.
+_CALIBRATION_S, _CALIBRATION_DRAWS = 0.05, 40
 # A face that speaks, looks aside and smiles: whatever an engine leaves out at rest is drawn.
 _LIVELY = FaceState(weights_of({"jawOpen": 0.5, "mouthSmile": 0.3, "eyeLookUp": 0.3}), HeadPose(2.0, 1.0, 1.0))
 log = get_logger(__name__)
@@ -194,9 +194,11 @@ class EngineHost:
         costs = self.thread.costs
         for size in self.thread.engine.capabilities.batch_sizes:
             await self._spent_s(job, size)
-            fastest_s = min([await self._spent_s(job, size) for _ in range(_CALIBRATION_DRAWS)])
+            spent_s: list[float] = []
+            while sum(spent_s) < _CALIBRATION_S and len(spent_s) < _CALIBRATION_DRAWS:
+                spent_s.append(await self._spent_s(job, size))
             # On the thread that observes what frames take.
-            await self.thread.run(partial(costs.observe, size, fastest_s))
+            await self.thread.run(partial(costs.observe, size, min(spent_s)))
         metrics.CAPACITY.labels(self.name).set(costs.frames_per_s)
         log.info("engine_calibrated", engine=self.name, path=self.info.path, frames_per_s=round(costs.frames_per_s, 1))
 

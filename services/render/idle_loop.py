@@ -89,9 +89,8 @@ class LoopStore:
         """Args: sitters: whose loops are kept; what is left of others is removed."""
         self._folder = folder
         self._max_bytes = max_bytes
-        folder.mkdir(parents=True, exist_ok=True)
         known = {_name_of(sitter) for sitter in sitters}
-        for path in folder.iterdir():
+        for path in folder.glob("*"):
             if path.name.partition("-")[0] not in known:
                 path.unlink()
         self._make_room(0)
@@ -123,6 +122,7 @@ class LoopStore:
             ends.append(ends[-1] + len(frame))
         if not self._make_room(ends[-1]):
             return None
+        self._folder.mkdir(parents=True, exist_ok=True)
         new = self._folder / f"{_UNFINISHED}{secrets.token_hex(8)}"
         try:
             with new.open("wb") as file:
