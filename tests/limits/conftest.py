@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.limits.world import World, running_world
+from tests.limits.world import KEPT, World, running_world
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
@@ -22,5 +22,5 @@ async def world(shared_world: World) -> AsyncIterator[World]:
     before = len(shared_world.faults())
     yield shared_world
     assert shared_world.faults()[before:] == []
-    assert shared_world.kept() == ["avatars"]
+    assert shared_world.kept() == KEPT
     assert set((await shared_world.health()).values()) == {200}

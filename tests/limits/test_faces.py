@@ -12,7 +12,7 @@ from grpc_status import rpc_status
 
 from tests.limits import files
 from tests.limits.refusals import PORTRAIT, WRONG_ORDER, create, delete, drawn
-from tests.limits.world import World, refused
+from tests.limits.world import KEPT, World, refused
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 PEOPLE = ("mona-lisa.jpg", "donna-velata.jpg", "girl-with-a-pearl-earring.jpg", "sargent-lady-seated.jpg")
@@ -61,7 +61,7 @@ async def test_a_dog_and_a_statue_are_made_only_when_somebody_has_looked_at_the_
     assert status is not None
     assert status.details[0].Unpack(info)
     assert info.reason == "CONFIRMATION_NEEDED"
-    assert world.kept() == ["avatars"]
+    assert world.kept() == KEPT
     seen = await create(world, portrait, validate_only=True)
     points = np.array([(point.x, point.y) for point in seen.landmarks])
     assert points.shape == (468, 2)

@@ -19,6 +19,8 @@ from tests.stack import EdgePorts, Program, Stack, free_ports, running_stack
 
 MAX_STREAMS = 3
 IDLE_S = 6.0
+# What services to which nobody has given anything keep, models and compiled code apart.
+KEPT = ["avatars", "prepared", "prepared/default"]
 # What a client may receive; servers bound what they are sent.
 _OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 # Of a process that did something wrong.
