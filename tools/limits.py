@@ -20,6 +20,7 @@ from services.common.network_settings import NetworkSettings
 from services.common.server import MAX_MESSAGE_BYTES
 from services.common.settings import ServerSettings
 from services.render import avatars, capacity, engine, image_file, portrait, requests, servicer, speech_motion, stage
+from services.render.engines.liveportrait import clip, driving_video
 from services.render.settings import RenderSettings
 from services.stt import decode
 from services.stt.servicer import MAX_LANGUAGE_TAG_CHARACTERS
@@ -252,6 +253,25 @@ def limits() -> tuple[Limit, ...]:
             full,
             contract=("render", f"when {stage.MAX_WAITING_PORTRAITS} portraits wait"),
         ),
+        Limit(
+            "driving file",
+            f"{requests.MAX_DRIVING_BYTES // _MIB} MiB, in pieces of {requests.MAX_PIECE_BYTES // _MIB} MiB",
+            invalid,
+            contract=("render", f"All of it has {requests.MAX_DRIVING_BYTES // _MIB} MiB at most"),
+        ),
+        Limit(
+            "driving video",
+            f"{driving_video.MAX_VIDEO_S:g} s, {driving_video.MAX_PIXELS} pixels; MP4, MOV, WebM or MKV",
+            invalid,
+            contract=("render", f"{driving_video.MAX_VIDEO_S:g} s at most"),
+        ),
+        Limit(
+            "motion in a file",
+            f"{clip.MAX_DURATION_S:g} s, {clip.MAX_FRAMES} frames",
+            invalid,
+            contract=("render", f"{clip.MAX_DURATION_S:g} s at most"),
+        ),
+        Limit("driving files that wait to be read", f"{stage.MAX_WAITING_MOTIONS}", full),
         Limit(
             "streams of one process",
             f"{_default(ServerSettings, 'max_streams')}",

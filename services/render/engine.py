@@ -30,12 +30,50 @@ class HeadPose:
     roll: float = 0.0
 
 
+class RecordedMotion(Protocol):
+    """What an engine read of a driving file; it stays of use when the engine is started anew."""
+
+    @property
+    def duration_s(self) -> float:
+        """Its length."""
+
+    @property
+    def frame_count(self) -> int:
+        """Frames that it was read in."""
+
+    def to_file(self) -> bytes:
+        """The motion itself, as a file that `RenderEngine.read_motion` takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Driving:
+    """Recorded motion that moves the face now.
+
+    Attributes:
+        motion: from an engine's `read_motion`.
+        offset_s: the place in it; its end stays.
+        share: 0 to 1, how much of it moves the face; it is less than 1 while it goes.
+        speech: 0 to 1, how far the lips are not the motion's but those of the weights.
+    """
+
+    motion: RecordedMotion
+    offset_s: float
+    share: float = 1.0
+    speech: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class FaceState:
-    """Everything that changes from frame to frame; the gaze is in the eyeLook weights, 1 being the farthest look."""
+    """Everything that changes from frame to frame.
+
+    Attributes:
+        weights: the gaze is in the eyeLook weights, 1 being the farthest look.
+        driven: what moves the face besides, for engines that read motion; others leave it out.
+    """
 
     weights: Weights = field(default_factory=rest)
     pose: HeadPose = HeadPose()
+    driven: tuple[Driving, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +147,14 @@ class Capabilities:
             session: all that changes comes with each job.
         plays_idle_loops: frames are so costly that an idle face is played from a loop that was drawn once.
         look: changes with everything that changes pictures (weights, crop): loops of another look are drawn anew.
+        reads_motion: recorded motion can move its faces.
     """
 
     batch_sizes: tuple[int, ...] = (1,)
     prepared_bytes: int = 0
     plays_idle_loops: bool = False
     look: str = ""
+    reads_motion: bool = False
 
     @property
     def max_batch(self) -> int:
@@ -149,6 +189,17 @@ class RenderEngine(Protocol):
         """Do once per portrait what every frame needs.
 
         Raises: EngineError if the portrait cannot be drawn; DeviceLostError.
+        """
+
+    def read_motion(self, file: bytes) -> RecordedMotion:
+        """Motion of a driving video, or of a file that holds motion. Takes up to a minute.
+
+        It is called from a thread of its own, and holds nothing else up.
+
+        Raises:
+            UnsupportedError: if the engine reads none, or not of such files.
+            InvalidRequestError: in words, if the file is damaged, too large or too long, or shows no face.
+            DeviceLostError; EngineError.
         """
 
     def draw(self, jobs: Sequence[FrameJob]) -> list[bytes]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from services.common.errors import InvalidRequestError
 from services.render.audio_visemes import AudioMotion
 from services.render.blendshapes import BLENDSHAPE_NAMES, INDEX, Weights, rest
-from services.render.engine import FaceState, HeadPose
+from services.render.engine import Driving, FaceState, HeadPose, RecordedMotion
 from services.render.expressions import (
     MAX_GAZE_PITCH,
     MAX_GAZE_YAW,
@@ -30,6 +30,8 @@ _RELEASE_S = 0.12
 # The caller's clock and the place in the utterance run together; a larger difference is a jump.
 _JUMP_S = 0.1
 _GAZE_SHIFT_S = 0.12
+# Recorded motion begins where the face is, takes over from idle motion so fast, and goes so fast when it has ended.
+_TAKE_OVER_S, _LET_GO_S = 0.3, 0.6
 # Head and brows follow the speech at this pace, and are back this long after the mouth came to rest.
 _FOLLOW_S, _CALM_S = 0.25, 0.2
 DEFAULT_TRANSITION_S = 0.2
@@ -102,11 +104,31 @@ class _Speech:
     emphasis: float = 0.0
 
 
+@dataclass(slots=True)
+class _Recording:
+    """Recorded motion, since it began and until it ended, on the clock of the caller; None before that."""
+
+    motion: RecordedMotion
+    since_s: float | None = None
+    ended_s: float | None = None
+
+    def share(self, time_s: float) -> float:
+        """How much of it moves the face."""
+        return 1.0 if self.ended_s is None else 1.0 - _eased((time_s - self.ended_s) / _LET_GO_S)
+
+
+def _eased(t: float) -> float:
+    t = min(max(t, 0.0), 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
 _CALM = _Speech()
 # Weights, then yaw, pitch and roll of the head.
 _NEUTRAL = np.zeros(len(BLENDSHAPE_NAMES) + 3)
 # Yaw, pitch, and how much of the natural wandering is left.
 _NATURAL = np.array([0.0, 0.0, 1.0])
+# No idle motion at all.
+_STILL = Idle(0.0, 0.0, 0.0, HeadPose())
 
 
 @dataclass(slots=True)
@@ -136,6 +158,10 @@ class Performance:
         self._release: tuple[Weights, float] | None = None
         # What head and brows had of the speech when the mouth came to rest, and when.
         self._calming: tuple[_Speech, float] | None = None
+        # The one that moves the face is the last; those before it are letting go.
+        self._recordings: list[_Recording] = []
+        # How far idle motion has given way to recordings, and their lips to speech, which is that of an utterance.
+        self._given_way, self._speaks, self._spoken_id = 0.0, 0.0, ""
 
     def set_frame_rate(self, frame_rate_hz: int) -> None:
         """Closures of what is said from now on are held for a frame at this rate."""
@@ -192,6 +218,19 @@ class Performance:
         target = _NATURAL if gaze is None else np.array([*gaze, 0.25])
         self._gaze = _Change(self._gaze.at(self._shown.time_s), target, _GAZE_SHIFT_S)
 
+    def drive(self, motion: RecordedMotion | None) -> None:
+        """Let recorded motion move the face from the next frame on, once; None ends what does.
+
+        Speech keeps the lips, from the first sound of an utterance to its end. What moved the face before lets go.
+        """
+        for recording in self._recordings:
+            if recording.ended_s is None:
+                recording.ended_s = self._shown.time_s
+        if motion is not None:
+            self._recordings.append(_Recording(motion))
+        # Who sends one after another without a frame between them keeps no more than are shown.
+        del self._recordings[:-2]
+
     def state(self, time_s: float, utterance_id: str = "", offset_s: float = 0.0) -> Moment:
         """The face of the next frame.
 
@@ -210,10 +249,37 @@ class Performance:
         target = utterance.at(offset_s) if utterance is not None else SILENT
         mouth = self._mouth(time_s, utterance_id if utterance else "", offset_s, target)
         speech = self._speech(time_s, mouth, target.activity)
+        driven = self._driven(time_s, utterance_id if utterance else "", is_voiced=target.activity > 0.0)
         self._shown = _Shown(time_s, utterance_id if utterance else "", offset_s, mouth, speech)
         idle, expression, gaze = self._idle.at(time_s), self._expression.at(time_s), self._gaze.at(time_s)
         state = _compose(idle, expression, gaze, mouth, target.closure, speech)
-        return Moment(state, utterance is not None, self._loop_s(time_s))
+        is_driven = bool(driven or self._given_way)
+        if is_driven:
+            alone = _compose(_STILL, _NEUTRAL, _NATURAL, mouth, target.closure, _CALM)
+            state = _mixed(state, alone, self._given_way, driven)
+        return Moment(state, utterance is not None, None if is_driven else self._loop_s(time_s))
+
+    def _driven(self, time_s: float, utterance_id: str, *, is_voiced: bool) -> tuple[Driving, ...]:
+        """What recorded motion moves the face; how far idle motion and its lips give way moves on."""
+        step_s = time_s - self._shown.time_s
+        driven = []
+        for recording in list(self._recordings):
+            if recording.since_s is None:
+                recording.since_s = time_s
+            offset_s = time_s - recording.since_s
+            if recording.ended_s is None and offset_s >= recording.motion.duration_s:
+                recording.ended_s = recording.since_s + recording.motion.duration_s
+            share = recording.share(time_s)
+            if share <= 0.0:
+                self._recordings.remove(recording)
+                continue
+            driven.append((recording.motion, offset_s, share))
+        moves = any(recording.ended_s is None for recording in self._recordings)
+        self._given_way = _nearer(self._given_way, step_s, _TAKE_OVER_S if moves else _LET_GO_S, is_wanted=moves)
+        # A silent utterance leaves the lips to the recording; one that was heard keeps them through its pauses.
+        self._spoken_id = utterance_id if is_voiced or utterance_id == self._spoken_id else ""
+        self._speaks = _nearer(self._speaks, step_s, _RELEASE_S, is_wanted=bool(self._spoken_id))
+        return tuple(Driving(*each, self._speaks) for each in driven)
 
     def was_shown(self) -> None:
         """The last state became a frame that was sent; one that was not shows nothing of its utterance."""
@@ -262,6 +328,21 @@ class Performance:
             return target.weights
         left = (1.0 - t * t * (3.0 - 2.0 * t)) * (1.0 - target.closure)
         return np.asarray(target.weights * (1.0 - left) + before * left, np.float32)
+
+
+def _nearer(share: float, step_s: float, lasts_s: float, *, is_wanted: bool) -> float:
+    """A share on its way to 1 or to 0."""
+    return min(share + step_s / lasts_s, 1.0) if is_wanted else max(share - step_s / lasts_s, 0.0)
+
+
+def _mixed(state: FaceState, other: FaceState, share: float, driven: tuple[Driving, ...]) -> FaceState:
+    """A part of one face and a part of another. Args: share: of the other."""
+    t = np.float32(_eased(share))
+    mine, its = state.pose, other.pose
+    pose = HeadPose(
+        *(float(a + (b - a) * t) for a, b in ((mine.yaw, its.yaw), (mine.pitch, its.pitch), (mine.roll, its.roll)))
+    )
+    return FaceState(state.weights + (other.weights - state.weights) * t, pose, driven)
 
 
 def idle_state(position_s: float) -> FaceState:

@@ -17,6 +17,7 @@ FRAME_RATES = (5, 30)
 DEFAULT_FRAME_RATE = 25
 SAMPLE_RATES = (16_000, 22_050, 24_000, 48_000)
 MAX_ID = 128
+MAX_PIECE_BYTES, MAX_DRIVING_BYTES = 1024 * 1024, 64 * 1024 * 1024
 
 
 def check_utterance_id(utterance_id: str) -> None:
@@ -108,3 +109,11 @@ def cue_of(timing: media_pb2.VisemeTiming) -> VisemeCue:
     return VisemeCue(
         Viseme(timing.viseme), seconds_of(timing.start_offset), seconds_of(timing.end_offset), timing.weight
     )
+
+
+def check_driving(piece_bytes: int, file_bytes: int) -> None:
+    """Raises: InvalidRequestError if a piece of a driving file, or the file with it, is too large."""
+    if piece_bytes > MAX_PIECE_BYTES:
+        raise InvalidRequestError(f"a piece of a driving file has {piece_bytes} bytes; send at most {MAX_PIECE_BYTES}")
+    if file_bytes > MAX_DRIVING_BYTES:
+        raise InvalidRequestError("a driving file has at most 64 MiB; make it shorter or smaller")

@@ -15,7 +15,7 @@ from google.api import httpbody_pb2
 from google.rpc import code_pb2, status_pb2
 
 from services.common.audio import samples_of_pcm16
-from services.common.errors import InvalidRequestError, OverloadedError, ProtocolError
+from services.common.errors import InvalidRequestError, OverloadedError, ProtocolError, UnsupportedError
 from services.common.log import get_logger
 from services.common.streaming import write_within
 from services.common.timing import duration_of, duration_of_s, seconds_of
@@ -29,6 +29,7 @@ from services.render.performance import DEFAULT_TRANSITION_S, Moment, Performanc
 from services.render.requests import (
     check_config,
     check_cue_count,
+    check_driving,
     check_utterance_id,
     checked_expression,
     checked_gaze,
@@ -106,6 +107,8 @@ class _Stream:
         self._sequences: dict[str, int] = {}
         self._samples: dict[str, int] = {}
         self._drawn: dict[str, int] = {}
+        # What has come of a driving file.
+        self._driving = bytearray()
 
     async def _read(self) -> Any:
         limit = self._settings.idle_timeout_s
@@ -179,6 +182,8 @@ class _Stream:
                 await self._on_interrupt(request.interrupt.utterance_id)
             case "switch_avatar":
                 await self._seat.switch(self._stage.sitter(avatar_id_of(request.switch_avatar.avatar)))
+            case "drive":
+                await self._on_drive(request.drive)
             case "config":
                 raise ProtocolError("a second config came; it is fixed for the stream, open a new one to change it")
             case None:
@@ -205,6 +210,26 @@ class _Stream:
             utterance_id=utterance_id, last_offset=duration_of_s(last_offset_s)
         )
         await self._write(interrupted=interrupted)
+
+    async def _on_drive(self, piece: render_pb2.StreamingRenderRequest.Drive) -> None:
+        engine = self._seat.home.thread.engine
+        if not engine.capabilities.reads_motion:
+            why = self._seat.terms().engine.reason
+            raise UnsupportedError(f"recorded motion cannot move this face: {why}; liveportrait reads motion")
+        check_driving(len(piece.data), len(self._driving) + len(piece.data))
+        self._driving += piece.data
+        if not piece.is_last:
+            return
+        file, self._driving = bytes(self._driving), bytearray()
+        driving = render_pb2.StreamingRenderResponse.Driving(duration=duration_of_s(0.0))
+        if file:
+            motion, kept = await self._stage.read_motion(self._seat, file)
+            self._performance.drive(motion)
+            driving.duration.CopyFrom(duration_of_s(motion.duration_s))
+            driving.frame_count, driving.motion = motion.frame_count, kept
+        else:
+            self._performance.drive(None)
+        await self._write(driving=driving)
 
     def _forget(self, utterance_id: str) -> None:
         for kept in (self._sequences, self._samples, self._drawn):

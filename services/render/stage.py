@@ -15,7 +15,7 @@ from services.common.inference import InferenceThread
 from services.common.log import get_logger
 from services.render import metrics
 from services.render.avatars import DEFAULT_ID, AvatarStore
-from services.render.engine import DeviceLostError, FaceState, RenderEngine, VideoCodec
+from services.render.engine import DeviceLostError, FaceState, RecordedMotion, RenderEngine, VideoCodec
 from services.render.engine_host import RESTART_AFTER_S, EngineHost, Sitter
 from services.render.engines import Chosen
 from services.render.idle_loop import IdleLoops
@@ -24,16 +24,18 @@ from services.render.settings import RenderSettings
 
 # Each may take seconds and hold 20 MiB.
 MAX_WAITING_PORTRAITS = 4
+# Each may take a minute and hold 64 MiB.
+MAX_WAITING_MOTIONS = 2
 # Somebody ends a conversation about so often where every place is taken.
 _RETRY_AFTER_S = 5.0
 log = get_logger(__name__)
 
 
 class Stage:
-    """Owns the engines, each with a thread that draws, and two threads more.
+    """Owns the engines, each with a thread that draws, and three threads more.
 
-    `preparing` reads the faces that are kept, `looking` reads portraits: so a new face delays no frame, and a slow
-    portrait no face.
+    `preparing` reads the faces that are kept, `looking` reads portraits, and another one driving files: so a new face
+    delays no frame, a slow portrait no face, and a long video neither.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Stage:
         self.store = store
         self.preparing = InferenceThread("prepare", max_pending=2 * settings.max_streams + 16)
         self.looking = InferenceThread("portrait", max_pending=MAX_WAITING_PORTRAITS)
+        self._watching = InferenceThread("motion", max_pending=MAX_WAITING_MOTIONS)
         sitters = [self.sitter(record.avatar_id).key for record in store.records()]
         self.idle_loops = IdleLoops(settings.data_dir / "idle_loops", settings.idle_loops_mb * 1_000_000, sitters)
         self._sessions = itertools.count(1)
@@ -141,6 +144,29 @@ class Stage:
         assert not isinstance(drawn, Dropped), "a still has no deadline"
         return drawn.data
 
+    async def read_motion(self, seat: Seat, file: bytes) -> tuple[RecordedMotion, bytes]:
+        """Motion for the face at a seat, and the file that it is kept as.
+
+        Raises:
+            UnsupportedError: if the engine of the seat reads none.
+            InvalidRequestError: if the file is no motion.
+            OverloadedError: if too many files wait.
+            EngineError.
+        """
+        host = seat.home
+        engine = host.thread.engine
+
+        def read() -> tuple[RecordedMotion, bytes]:
+            motion = engine.read_motion(file)
+            return motion, motion.to_file()
+
+        try:
+            return await self._watching.run(read)
+        except DeviceLostError as lost:
+            if engine is host.thread.engine:
+                host.thread.lose(lost)
+            raise
+
     def forget(self, sitter: Sitter) -> None:
         """Streams that draw it go on; nobody else gets it, and its idle loops are removed."""
         for host in self.engines:
@@ -175,6 +201,6 @@ class Stage:
         """Wait for what the threads are doing now, and free the devices."""
         for host in self.engines:
             host.close()
-        for thread in (self.preparing, self.looking):
+        for thread in (self.preparing, self.looking, self._watching):
             thread.close()
         self.idle_loops.close()

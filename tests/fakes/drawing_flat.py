@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from services.common.errors import UnsupportedError
 from services.render.blendshapes import INDEX
-from services.render.engine import Capabilities, FrameJob, Portrait
+from services.render.engine import Capabilities, FrameJob, Portrait, RecordedMotion
 from services.render.video import encode
 
 
@@ -27,6 +28,9 @@ class FlatEngine:
     def prepare(self, portrait: Portrait) -> FlatAvatar:
         red, green, blue = portrait.image_rgb.reshape(-1, 3).mean(0).astype(int) // 4
         return FlatAvatar((red, green, blue))
+
+    def read_motion(self, file: bytes) -> RecordedMotion:
+        raise UnsupportedError("a colour has no motion")
 
     def draw(self, jobs: Sequence[FrameJob]) -> list[bytes]:
         return [self._frame(job) for job in jobs]

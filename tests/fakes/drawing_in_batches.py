@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from services.render.engine import Capabilities, DeviceLostError, FrameJob, Portrait
+from services.common.errors import UnsupportedError
+from services.render.engine import Capabilities, DeviceLostError, FrameJob, Portrait, RecordedMotion
 from services.render.video import encode
 
 # What one GPU takes for batches of 512 x 512, in seconds: about 2.5 ms a frame at best.
@@ -71,6 +72,9 @@ class BatchEngine:
             raise DeviceLostError("the cable was pulled")
         self.prepared += 1
         return BatchAvatar(hashlib.sha256(portrait.image_rgb.tobytes()).digest(), self)
+
+    def read_motion(self, file: bytes) -> RecordedMotion:
+        raise UnsupportedError("codes have no motion")
 
     def draw(self, jobs: Sequence[FrameJob]) -> list[bytes]:
         size = next(size for size in self.costs_s if size >= len(jobs))

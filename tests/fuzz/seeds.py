@@ -118,7 +118,7 @@ def forms() -> list[bytes]:
 
 
 def motions() -> list[bytes]:
-    return [motion_clip(count).to_npz() for count in (2, 5)]
+    return [motion_clip(count).to_file() for count in (2, 5)]
 
 
 def templates() -> list[bytes]:

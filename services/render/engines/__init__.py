@@ -88,11 +88,14 @@ def load_liveportrait(settings: RenderSettings) -> LivePortraitEngine:
         from services.render.engines.liveportrait.engine import LivePortraitEngine
     except (ImportError, OSError) as broken:
         raise NotReadyError(f"liveportrait runs on PyTorch, which cannot be imported here: {broken}") from broken
+    from services.render.landmarks import FaceLandmarker
+
     return LivePortraitEngine(
         folder,
         settings.device,
         settings.max_prepared + settings.max_streams + _MORE_SOURCES,
         settings.data_dir / "compiled" / "triton",
+        open_landmarker=partial(FaceLandmarker, settings.data_dir),
     )
 
 

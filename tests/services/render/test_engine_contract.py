@@ -8,10 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
+from services.common.errors import InvalidRequestError, UnsupportedError
 from services.render.blendshapes import COUNT, weights_of
 from services.render.engine import (
     MAX_SIZE,
     MIN_SIZE,
+    Driving,
     FaceState,
     FrameJob,
     HeadPose,
@@ -22,6 +24,7 @@ from services.render.engine import (
 from services.render.engines.mesh import MeshEngine
 from services.render.image_file import decode
 from services.render.portrait import Examined
+from tests.fakes.drawing_driven import Clip, DrivenEngine
 from tests.fakes.drawing_flat import FlatEngine
 from tests.fakes.drawing_in_batches import BatchEngine
 
@@ -91,3 +94,22 @@ def test_it_says_what_it_can_do(drawn: Drawn) -> None:
     assert list(sizes) == sorted(set(sizes))
     assert engine.name == engine.name.strip().lower()
     assert isinstance(engine.path, str)
+
+
+def test_an_engine_that_reads_no_motion_says_so_and_leaves_out_what_another_one_read(drawn: Drawn) -> None:
+    engine, _ = drawn
+    assert not engine.capabilities.reads_motion
+    with pytest.raises(UnsupportedError):
+        engine.read_motion(b"a video")
+    state = FaceState(LIVELY.weights, LIVELY.pose, (Driving(Clip(1.0), 0.5),))
+    assert frame_of(drawn, state) == frame_of(drawn, LIVELY)
+
+
+def test_an_engine_that_reads_motion_reads_what_it_kept_and_refuses_the_rest_in_words() -> None:
+    engine = DrivenEngine()
+    assert engine.capabilities.reads_motion
+    motion = engine.read_motion(Clip(2.0, 50).to_file())
+    assert (motion.duration_s, motion.frame_count) == (2.0, 50)
+    assert engine.read_motion(motion.to_file()) == motion
+    with pytest.raises(InvalidRequestError, match="clip"):
+        engine.read_motion(b"a video")

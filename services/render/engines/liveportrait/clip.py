@@ -20,6 +20,8 @@ from services.render.engines.liveportrait.drive import KEYPOINTS, DriveFrame
 
 MIN_FRAMES = 2
 MAX_DURATION_S = 300.0
+# So that what `to_file` gives, 320 bytes each, fits into a message.
+MAX_FRAMES = 9000
 MIN_RATE_HZ, MAX_RATE_HZ = 1.0, 120.0
 # What no face does: it stands for a damaged file. Faces that fill a crop have a scale of 1 to 2, an expression within
 # 0.2 and a translation within 0.5.
@@ -79,8 +81,8 @@ class MotionClip:
             t=t - self.t[0],
         )
 
-    def to_npz(self) -> bytes:
-        """The clip as a file that `clip_of_npz` reads."""
+    def to_file(self) -> bytes:
+        """The clip as a file (.npz) that `clip_of_npz` reads."""
         file = io.BytesIO()
         np.savez(
             file,
@@ -112,8 +114,11 @@ def checked_clip(rate_hz: float, arrays: Mapping[str, NDArray[Any]]) -> MotionCl
     count = arrays["exp"].shape[0] if arrays["exp"].ndim else 0
     if count < MIN_FRAMES:
         raise InvalidRequestError(f"the motion has {count} frames; {MIN_FRAMES} or more make a motion")
-    if count > MAX_DURATION_S * rate_hz:
-        raise InvalidRequestError(f"the motion lasts {count / rate_hz:.0f} s; {MAX_DURATION_S:g} s at most are read")
+    if count > min(MAX_DURATION_S * rate_hz, MAX_FRAMES):
+        raise InvalidRequestError(
+            f"the motion lasts {count / rate_hz:.0f} s in {count} frames; {MAX_DURATION_S:g} s and {MAX_FRAMES} frames "
+            "at most are read"
+        )
     own: dict[str, NDArray[np.float32]] = {}
     for name, shape in _ARRAYS.items():
         array = arrays[name]
@@ -137,7 +142,7 @@ def checked_clip(rate_hz: float, arrays: Mapping[str, NDArray[Any]]) -> MotionCl
 
 
 def clip_of_npz(file: bytes) -> MotionClip:
-    """A clip that `to_npz` wrote.
+    """A clip that `to_file` wrote.
 
     Raises: InvalidRequestError if it is another file, damaged, or more than it says.
     """

@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,14 @@ from services.render.engines.liveportrait.crop import (
     network_input,
     upright_square_around,
 )
-from services.render.engines.liveportrait.keypoints import Face, Motion
-from services.render.engines.liveportrait.reading import FaceReader
-from services.render.landmarks import FaceLandmarker, Points
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
+
+    from services.render.engines.liveportrait.keypoints import Face, Motion
+    from services.render.engines.liveportrait.reading import FaceReader
+    from services.render.landmarks import FaceLandmarker, Points
 
 MAX_VIDEO_BYTES = 64 * 1024 * 1024
 # Longer motion comes as a template: a second of video takes a core about as long.
@@ -48,7 +49,7 @@ _BATCH = 16
 _READ = "MP4, MOV, WebM and MKV are read"
 
 # Of faces, shape (b, image_size, image_size, 3).
-ReadFaces = Callable[[NDArray[np.uint8]], Face]
+ReadFaces: TypeAlias = "Callable[[NDArray[np.uint8]], Face]"
 
 
 def container_of(file: bytes) -> str | None:

@@ -7,7 +7,7 @@ import gc
 import hashlib
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,10 +23,12 @@ from services.render import metrics
 from services.render.engine import FRAME_EDGE, Capabilities, DeviceLostError, FrameJob, Portrait
 from services.render.engines.liveportrait.batching import batched
 from services.render.engines.liveportrait.checkpoint import FILES, load_networks
+from services.render.engines.liveportrait.clip import MotionClip
 from services.render.engines.liveportrait.coding import Coder
 from services.render.engines.liveportrait.device import described, device_of, errors_of, is_full
 from services.render.engines.liveportrait.expression import Performer
 from services.render.engines.liveportrait.fast.frames import BATCH_SIZES, FastFrames
+from services.render.engines.liveportrait.motion_files import MotionReader
 from services.render.engines.liveportrait.networks import Networks
 from services.render.engines.liveportrait.paste import Setting
 from services.render.engines.liveportrait.pipeline import Pipeline, Source, driven
@@ -34,6 +36,7 @@ from services.render.engines.liveportrait.prepare import Preparer, weights_finge
 from services.render.engines.liveportrait.reading import FaceReader
 from services.render.engines.liveportrait.retargeting import Mlp
 from services.render.engines.liveportrait.sizes import read_sizes
+from services.render.landmarks import FaceLandmarker
 
 # Rises with whatever here or in paste-back changes pictures.
 _VERSION = 1
@@ -87,6 +90,7 @@ class LivePortraitEngine:
         max_sources: int,
         compiled: Path,
         batch_sizes: Sequence[int] | None = None,
+        open_landmarker: Callable[[], FaceLandmarker] | None = None,
     ) -> None:
         """Load the networks, draw a largest batch, and begin to make the fast path ready behind.
 
@@ -96,6 +100,7 @@ class LivePortraitEngine:
             max_sources: portraits that are held at once.
             compiled: keeps compiled kernels from one start to the next.
             batch_sizes: by default those of the device, as far as its memory allows.
+            open_landmarker: loads what finds faces in driving videos; without it, none are read.
         Raises: NotReadyError if the weights are not the official ones, or the device is not there or too small.
         """
         self._device = device_of(device)
@@ -116,10 +121,12 @@ class LivePortraitEngine:
             raise NotReadyError(f"LivePortrait cannot draw on {self._device}: {lost}") from lost
         except EngineError as full:
             raise NotReadyError(f"LivePortrait needs more memory than {self._device} has free: {full}") from full
-        self._preparer = Preparer(Pipeline(networks), reader, weights)
+        pipeline = Pipeline(networks)
+        self._preparer = Preparer(pipeline, reader, weights)
+        self._motion = MotionReader(open_landmarker, reader, pipeline.read, networks.config.image_size)
         self._coder = Coder(self._device)
         # Drawing and preparing share the device without waiting for each other.
-        self._draws, self._prepares = self._stream(), self._stream()
+        self._draws, self._prepares, self._reads = self._stream(), self._stream(), self._stream()
         # Filled by whoever drops an avatar, in the middle of whatever: the slots are given back by who prepares next.
         self._dropped: deque[int] = deque()
         self._one_prepares = threading.Lock()
@@ -127,6 +134,7 @@ class LivePortraitEngine:
             batch_sizes=self._frames.batch_sizes,
             prepared_bytes=self._frames.source_bytes + SETTING_BYTES,
             plays_idle_loops=True,
+            reads_motion=True,
             look=f"{_VERSION} {weights} {reader.route} {_files_fingerprint(folder)}",
         )
         self.device_name = described(self._device)
@@ -200,6 +208,11 @@ class LivePortraitEngine:
         while self._dropped:
             self._frames.remove(self._dropped.popleft())
 
+    def read_motion(self, file: bytes) -> MotionClip:
+        """As of `RenderEngine`."""
+        with errors_of(self._device), torch.inference_mode(), self._on(self._reads):
+            return self._motion.read(file)
+
     def draw(self, jobs: Sequence[FrameJob]) -> list[bytes]:
         """As of `RenderEngine`."""
         with errors_of(self._device), torch.inference_mode(), self._on(self._draws):
@@ -219,7 +232,7 @@ class LivePortraitEngine:
         with self._one_prepares:
             self._accelerating.join(_STEP_S)
             # Whoever still holds the engine holds nothing of the device.
-            del self._preparer, self._frames, self._coder
+            del self._preparer, self._motion, self._frames, self._coder
         if self._device.type == "cuda":
             try:
                 torch.cuda.empty_cache()

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from services.render.blendshapes import INDEX, Weights, weights_of
 from services.render.engine import FaceState
+from services.render.engines.liveportrait.clip import MotionClip
 from services.render.engines.liveportrait.drive import KEYPOINTS, DriveFrame, Expression
 from services.render.engines.liveportrait.ratios import Ratios
 from services.render.engines.liveportrait.sliders import expression_of
@@ -116,7 +117,7 @@ class Performer:
     gain: float = 1.0
 
     def drive(self, state: FaceState) -> DriveFrame:
-        """What drives the portrait; nothing at all, exactly, for a face at rest."""
+        """What drives the portrait, recorded motion included; nothing at all, exactly, for a face at rest."""
         weights = np.clip(state.weights, 0.0, 1.0).astype(np.float32)
         blinks = [float(weights[blink]) for blink, _, _ in _LIDS]
         for blink, (_, others, _) in zip(blinks, _LIDS, strict=True):
@@ -132,4 +133,9 @@ class Performer:
         ):
             exp += shut * np.float32(ratio * (blink - both))
         pose = state.pose
-        return DriveFrame(exp, pitch=-pose.pitch, yaw=-pose.yaw, roll=pose.roll)
+        frame = DriveFrame(exp, pitch=-pose.pitch, yaw=-pose.yaw, roll=pose.roll)
+        for driving in state.driven:
+            assert isinstance(driving.motion, MotionClip), "read by another engine"
+            recorded = driving.motion.at(driving.offset_s).eased(driving.share)
+            frame = frame.and_also(recorded.without_lips(driving.speech))
+        return frame

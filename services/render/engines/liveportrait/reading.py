@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,12 +46,13 @@ class FaceReading:
 class FaceReader:
     """Uses the official models as far as they are there, and the embedded landmarks for the rest.
 
-    Not for use by two threads at once.
+    Threads take turns with the models, each for a picture.
     """
 
     def __init__(self, insightface: InsightFace | None = None, landmarks: Landmarks203 | None = None) -> None:
         self._insightface = insightface
         self._landmarks = landmarks
+        self._turn = threading.Lock()
 
     @staticmethod
     def of_folder(weights: Path) -> FaceReader:
@@ -74,21 +76,25 @@ class FaceReader:
         Raises: InvalidRequestError if they are no face.
         """
         outline = outline_of_mesh(mesh)
-        if self._insightface is not None:
-            points = self._insightface.find(image_rgb)
-            if points is None:
-                log.info("insightface_found_nothing", instead="mesh")
-            else:
-                outline = outline_of_106(points)
-        if self._landmarks is None:
-            return FaceReading(square_around(outline, SOURCE), ratios_of_mesh(mesh))
-        points = self._landmarks.find(image_rgb, outline)
+        with self._turn:
+            if self._insightface is not None:
+                points = self._insightface.find(image_rgb)
+                if points is None:
+                    log.info("insightface_found_nothing", instead="mesh")
+                else:
+                    outline = outline_of_106(points)
+            if self._landmarks is None:
+                return FaceReading(square_around(outline, SOURCE), ratios_of_mesh(mesh))
+            points = self._landmarks.find(image_rgb, outline)
         return FaceReading(square_around(outline, SOURCE), _ratios_of_203(points))
 
     def outline(self, image_rgb: Image, mesh: NDArray[np.float32]) -> FaceOutline:
         """Of a driving frame, whose extent the official code takes from the 203 landmarks."""
         outline = outline_of_mesh(mesh)
-        return outline if self._landmarks is None else outline_of_203(self._landmarks.find(image_rgb, outline))
+        if self._landmarks is None:
+            return outline
+        with self._turn:
+            return outline_of_203(self._landmarks.find(image_rgb, outline))
 
 
 def _ratios_of_203(points: NDArray[np.float32]) -> Ratios:

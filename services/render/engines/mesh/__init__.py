@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from services.common.errors import UnsupportedError
 from services.common.models import model_path
 from services.render.engine import (
     FRAME_EDGE,
@@ -20,6 +21,7 @@ from services.render.engine import (
     FrameRgb,
     Portrait,
     PreparedAvatar,
+    RecordedMotion,
 )
 from services.render.engines.mesh.eyes import Eye, paint_eye, prepare_eye
 from services.render.engines.mesh.geometry import Geometry
@@ -92,6 +94,10 @@ class MeshEngine:
 
     def prepare(self, portrait: Portrait) -> MeshAvatar:
         return MeshAvatar(portrait, self._connections)
+
+    def read_motion(self, file: bytes) -> RecordedMotion:  # noqa: ARG002
+        """Raises: UnsupportedError: always."""
+        raise UnsupportedError(f"{self.name} moves faces by speech and expressions only; liveportrait reads motion")
 
     def draw(self, jobs: Sequence[FrameJob]) -> list[bytes]:
         return [encode(self.paint(job.prepared, job.state, job.size), job.codec) for job in jobs]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from services.common.errors import InvalidRequestError
-from services.render.engines.liveportrait.clip import MAX_DURATION_S, MotionClip, clip_of_npz
+from services.render.engines.liveportrait.clip import MAX_DURATION_S, MAX_FRAMES, MotionClip, clip_of_npz
 from services.render.engines.liveportrait.template import clip_of_template
 from tests.fakes.motion import motion_clip, template_file, template_of, turned_by
 from tests.fuzz.mutate import mutated
@@ -77,14 +77,14 @@ def test_an_absolute_clip_is_the_recorded_face_itself() -> None:
 
 
 def test_what_is_kept_comes_back() -> None:
-    assert_same(clip_of_npz(CLIP.to_npz()), CLIP)
-    with np.load(io.BytesIO(CLIP.to_npz()), allow_pickle=False) as arrays:
+    assert_same(clip_of_npz(CLIP.to_file()), CLIP)
+    with np.load(io.BytesIO(CLIP.to_file()), allow_pickle=False) as arrays:
         assert set(arrays) == {"format", "rate_hz", "exp", "rotation", "scale", "t"}
 
 
 def npz(**changes: Any) -> bytes:
     """A kept clip in which something is otherwise; None leaves it out."""
-    with np.load(io.BytesIO(CLIP.to_npz())) as arrays:
+    with np.load(io.BytesIO(CLIP.to_file())) as arrays:
         kept = {name: arrays[name] for name in arrays.files} | changes
     file = io.BytesIO()
     np.savez(file, **{name: value for name, value in kept.items() if value is not None})
@@ -94,7 +94,7 @@ def npz(**changes: Any) -> bytes:
 def rewritten(compression: int, member: str = "", content: bytes = b"") -> bytes:
     """A kept clip, packed anew. Args: member: whose content is replaced."""
     file = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(CLIP.to_npz())) as old, zipfile.ZipFile(file, "w", compression) as new:
+    with zipfile.ZipFile(io.BytesIO(CLIP.to_file())) as old, zipfile.ZipFile(file, "w", compression) as new:
         for name in old.namelist():
             new.writestr(name, content if name == member else old.read(name))
     return file.getvalue()
@@ -136,7 +136,7 @@ def npy(array: NDArray[Any], shape: tuple[int, ...] | None = None) -> bytes:
         (rewritten(zipfile.ZIP_STORED, "exp.npy", npy(CLIP.exp)[:-4]), "not as long as it says"),
         (rewritten(zipfile.ZIP_STORED, "exp.npy", npy(np.asfortranarray(CLIP.exp))), "not as long as it says"),
         (rewritten(zipfile.ZIP_STORED, "exp.npy", b"\x93NUMPY\x03\x00"), "another version"),
-        (CLIP.to_npz()[:-100], "no motion of this project's"),
+        (CLIP.to_file()[:-100], "no motion of this project's"),
     ],
 )
 def test_what_is_no_clip_is_refused_in_words(file: bytes, words: str) -> None:
@@ -196,7 +196,8 @@ F4 = np.float32
         (broken(c_lip_lst=[np.zeros((1, 2), F4)] * 50), "c_lip_lst of frame 0 of the template is float32"),
         (template_of(motion_clip(1)), "has 1 frames; 2 or more make a motion"),
         ({"n_frames": 0, "motion": []}, "has 0 frames; 2 or more make a motion"),
-        (template_of(motion_clip(int(MAX_DURATION_S) + 1, 1.0)), "lasts 301 s; 300 s at most"),
+        (template_of(motion_clip(MAX_FRAMES + 1, 100.0)), "lasts 90 s in 9001 frames; 300 s and 9000"),
+        (template_of(motion_clip(int(MAX_DURATION_S) + 1, 1.0)), "lasts 301 s in 301 frames; 300 s and 9000"),
     ],
 )
 def test_what_is_no_template_is_refused_in_words(template: Any, words: str) -> None:
@@ -204,7 +205,7 @@ def test_what_is_no_template_is_refused_in_words(template: Any, words: str) -> N
         clip_of_template(pickle.dumps(template, 4))
 
 
-SEEDS = [template_file(motion_clip(3)), template_file(motion_clip(3), is_old=True), motion_clip(3).to_npz()]
+SEEDS = [template_file(motion_clip(3)), template_file(motion_clip(3), is_old=True), motion_clip(3).to_file()]
 
 
 @settings(deadline=None)

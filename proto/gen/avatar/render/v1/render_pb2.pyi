@@ -634,6 +634,35 @@ class StreamingRenderRequest(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class Drive(_message.Message):
+        """Recorded motion for the face. It plays once on the presentation time, from the frame after Driving on; then the face
+        eases back to its own idle motion. Visemes and audio keep the lips; all else is the recording's.
+        """
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        DATA_FIELD_NUMBER: _builtins.int
+        IS_LAST_FIELD_NUMBER: _builtins.int
+        data: _builtins.bytes
+        """The next piece of the file, in order, at most 1 MiB. A video with one face (MP4, MOV, WebM or MKV, 60 s at most),
+        or motion that was kept: a template of LivePortrait (.pkl, which is read and never executed) or what
+        Driving.motion held (.npz), 300 s at most. All of it has 64 MiB at most; RESOURCE_EXHAUSTED when 2 files wait.
+        """
+        is_last: _builtins.bool
+        """This piece is the last one; the answer is Driving. A file without a byte ends what drives now."""
+        def __init__(
+            self,
+            *,
+            data: _builtins.bytes = ...,
+            is_last: _builtins.bool = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "is_last", b"is_last"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CONFIG_FIELD_NUMBER: _builtins.int
     VISEMES_FIELD_NUMBER: _builtins.int
     AUDIO_FIELD_NUMBER: _builtins.int
@@ -643,6 +672,7 @@ class StreamingRenderRequest(_message.Message):
     GAZE_FIELD_NUMBER: _builtins.int
     INTERRUPT_FIELD_NUMBER: _builtins.int
     SWITCH_AVATAR_FIELD_NUMBER: _builtins.int
+    DRIVE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def config(self) -> Global___RenderConfig:
         """What to draw."""
@@ -683,6 +713,12 @@ class StreamingRenderRequest(_message.Message):
     def switch_avatar(self) -> Global___StreamingRenderRequest.SwitchAvatar:
         """Draw another face from the next frame on."""
 
+    @_builtins.property
+    def drive(self) -> Global___StreamingRenderRequest.Drive:
+        """Move the face by a driving video or a motion template from the next frame on. UNIMPLEMENTED where the engine in
+        Started cannot.
+        """
+
     def __init__(
         self,
         *,
@@ -695,12 +731,13 @@ class StreamingRenderRequest(_message.Message):
         gaze: Global___StreamingRenderRequest.SetGaze | None = ...,
         interrupt: Global___StreamingRenderRequest.Interrupt | None = ...,
         switch_avatar: Global___StreamingRenderRequest.SwitchAvatar | None = ...,
+        drive: Global___StreamingRenderRequest.Drive | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "config", b"config", "expression", b"expression", "frame", b"frame", "gaze", b"gaze", "interrupt", b"interrupt", "request", b"request", "switch_avatar", b"switch_avatar", "utterance_done", b"utterance_done", "visemes", b"visemes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "config", b"config", "drive", b"drive", "expression", b"expression", "frame", b"frame", "gaze", b"gaze", "interrupt", b"interrupt", "request", b"request", "switch_avatar", b"switch_avatar", "utterance_done", b"utterance_done", "visemes", b"visemes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "config", b"config", "expression", b"expression", "frame", b"frame", "gaze", b"gaze", "interrupt", b"interrupt", "request", b"request", "switch_avatar", b"switch_avatar", "utterance_done", b"utterance_done", "visemes", b"visemes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "config", b"config", "drive", b"drive", "expression", b"expression", "frame", b"frame", "gaze", b"gaze", "interrupt", b"interrupt", "request", b"request", "switch_avatar", b"switch_avatar", "utterance_done", b"utterance_done", "visemes", b"visemes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["config", "visemes", "audio", "utterance_done", "frame", "expression", "gaze", "interrupt", "switch_avatar"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["config", "visemes", "audio", "utterance_done", "frame", "expression", "gaze", "interrupt", "switch_avatar", "drive"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
@@ -938,6 +975,36 @@ class StreamingRenderResponse(_message.Message):
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     @_typing.final
+    class Driving(_message.Message):
+        """A driving file was read."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        DURATION_FIELD_NUMBER: _builtins.int
+        FRAME_COUNT_FIELD_NUMBER: _builtins.int
+        MOTION_FIELD_NUMBER: _builtins.int
+        frame_count: _builtins.int
+        """Frames that it was read in."""
+        motion: _builtins.bytes
+        """The motion itself, a file (.npz) that Drive takes: faster next time, and without the picture."""
+        @_builtins.property
+        def duration(self) -> _duration_pb2.Duration:
+            """How long its motion lasts; 0 where what drove was ended."""
+
+        def __init__(
+            self,
+            *,
+            duration: _duration_pb2.Duration | None = ...,
+            frame_count: _builtins.int = ...,
+            motion: _builtins.bytes = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "frame_count", b"frame_count", "motion", b"motion"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
     class Changed(_message.Message):
         """What the server really does from the next frame on. Sent when it differs from what Started or the last Changed said."""
 
@@ -974,6 +1041,7 @@ class StreamingRenderResponse(_message.Message):
     WARNING_FIELD_NUMBER: _builtins.int
     FRAME_DROPPED_FIELD_NUMBER: _builtins.int
     CHANGED_FIELD_NUMBER: _builtins.int
+    DRIVING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___StreamingRenderResponse.Started:
         """First message: what the server will really do."""
@@ -1004,6 +1072,10 @@ class StreamingRenderResponse(_message.Message):
     def changed(self) -> Global___StreamingRenderResponse.Changed:
         """What the server really does has changed."""
 
+    @_builtins.property
+    def driving(self) -> Global___StreamingRenderResponse.Driving:
+        """A driving file was read; the next frame begins its motion."""
+
     def __init__(
         self,
         *,
@@ -1014,12 +1086,13 @@ class StreamingRenderResponse(_message.Message):
         warning: _status_pb2.Status | None = ...,
         frame_dropped: Global___StreamingRenderResponse.FrameDropped | None = ...,
         changed: Global___StreamingRenderResponse.Changed | None = ...,
+        driving: Global___StreamingRenderResponse.Driving | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "frame", b"frame", "frame_dropped", b"frame_dropped", "interrupted", b"interrupted", "response", b"response", "started", b"started", "utterance_rendered", b"utterance_rendered", "warning", b"warning"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "driving", b"driving", "frame", b"frame", "frame_dropped", b"frame_dropped", "interrupted", b"interrupted", "response", b"response", "started", b"started", "utterance_rendered", b"utterance_rendered", "warning", b"warning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "frame", b"frame", "frame_dropped", b"frame_dropped", "interrupted", b"interrupted", "response", b"response", "started", b"started", "utterance_rendered", b"utterance_rendered", "warning", b"warning"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "driving", b"driving", "frame", b"frame", "frame_dropped", b"frame_dropped", "interrupted", b"interrupted", "response", b"response", "started", b"started", "utterance_rendered", b"utterance_rendered", "warning", b"warning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_response: _TypeAlias = _typing.Literal["started", "frame", "interrupted", "utterance_rendered", "warning", "frame_dropped", "changed"]  # noqa: Y015
+    _WhichOneofReturnType_response: _TypeAlias = _typing.Literal["started", "frame", "interrupted", "utterance_rendered", "warning", "frame_dropped", "changed", "driving"]  # noqa: Y015
     _WhichOneofArgType_response: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_response) -> _WhichOneofReturnType_response | None: ...
 
