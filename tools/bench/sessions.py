@@ -66,6 +66,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         help="frames are asked for so long before they are of no use any more, and are late after it; the orchestrator "
         "asks ahead by what drawing takes, and gives up on a frame half a frame after its time",
     )
+    parser.add_argument("--in-flight", type=int, default=2, help="frames that a session waits for at most")
     parser.add_argument("--twice", action="store_true", help="another run with twice as many sessions as were admitted")
     parser.add_argument("--first-start", action="store_true", help="forget compiled kernels, and start a second time")
 
@@ -186,25 +187,29 @@ async def _fast_after_s(service: Service, channel: grpc.aio.Channel) -> tuple[fl
 
 
 async def converse(
-    channel: grpc.aio.Channel, size: int, begin_s: float, end_s: float, useful_s: float, *, speaks: bool
+    channel: grpc.aio.Channel, given: argparse.Namespace, begin_s: float, end_s: float, *, speaks: bool
 ) -> Session:
-    """One session, from a clock of its own: a frame every 40 ms, also when the one before has not come."""
+    """One session with a clock of its own, which asks for frames as the orchestrator does."""
     session = Session()
     call = render_pb2_grpc.RenderServiceStub(channel).StreamingRender()
-    video = render_pb2.VideoFormat(codec=render_pb2.VIDEO_CODEC_I420, width=size, height=size, frame_rate_hertz=_FPS)
+    video = render_pb2.VideoFormat(
+        codec=render_pb2.VIDEO_CODEC_I420, width=given.size, height=given.size, frame_rate_hertz=_FPS
+    )
     asked_s: dict[int, float] = {}
     try:
         await call.write(_Request(config=render_pb2.RenderConfig(avatar="avatars/default", video_format=video)))
-        answer = await call.read()
+        answer: Any = await call.read()
         session.rate_hz = answer.started.config.video_format.frame_rate_hertz
         session.engine = _named(answer.started.engine)
-        asking = asyncio.ensure_future(_ask(call, session, asked_s, begin_s, end_s, useful_s, speaks=speaks))
+        asking = asyncio.ensure_future(_ask(call, given, session, asked_s, begin_s, end_s, speaks=speaks))
         try:
             while (answer := await call.read()) is not grpc.aio.EOF:
                 _take(session, answer, asked_s, begin_s)
         finally:
             asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
+            (failed,) = await asyncio.gather(asking, return_exceptions=True)
+        if isinstance(failed, Exception):
+            raise failed
     except grpc.aio.AioRpcError as refused:
         session.refused = f"{refused.code().name}: {refused.details()}"
     return session
@@ -212,34 +217,41 @@ async def converse(
 
 async def _ask(
     call: Any,
+    given: argparse.Namespace,
     session: Session,
     asked_s: dict[int, float],
     begin_s: float,
     end_s: float,
-    useful_s: float,
     *,
     speaks: bool,
 ) -> None:
     start_s, number, spoken = time.perf_counter(), 0, -1
     due_s = start_s
-    while due_s < end_s:
-        await asyncio.sleep(max(due_s - time.perf_counter(), 0.0))
-        at_s = due_s - start_s
-        utterance = int(at_s / _UTTERANCE_S)
-        if speaks and utterance != spoken:
-            spoken = utterance
-            await call.write(_Request(visemes=_Request.Visemes(utterance_id=f"u{utterance}", visemes=_speech())))
-        frame = _Request.FrameRequest(
-            frame_index=number, presentation_offset=duration_of_s(at_s), useful_duration=duration_of_s(useful_s)
-        )
-        if speaks:
-            frame.utterance_id = f"u{utterance}"
-            frame.utterance_offset.CopyFrom(duration_of_s(at_s - utterance * _UTTERANCE_S))
-        asked_s[number] = due_s
-        session.asked += due_s >= begin_s
-        await call.write(_Request(frame=frame))
-        number, due_s = number + 1, due_s + 1 / session.rate_hz
-    await call.done_writing()
+    try:
+        while due_s < end_s:
+            await asyncio.sleep(max(due_s - time.perf_counter(), 0.0))
+            at_s = due_s - start_s
+            utterance = int(at_s / _UTTERANCE_S)
+            if speaks and utterance != spoken:
+                spoken = utterance
+                await call.write(_Request(visemes=_Request.Visemes(utterance_id=f"u{utterance}", visemes=_speech())))
+            session.asked += due_s >= begin_s
+            # Slots are skipped and never queue: a frame that would wait behind others is not asked for, and lost.
+            if len(asked_s) < given.in_flight:
+                frame = _Request.FrameRequest(
+                    frame_index=number,
+                    presentation_offset=duration_of_s(at_s),
+                    useful_duration=duration_of_s(given.useful_ms / 1000),
+                )
+                if speaks:
+                    frame.utterance_id = f"u{utterance}"
+                    frame.utterance_offset.CopyFrom(duration_of_s(at_s - utterance * _UTTERANCE_S))
+                asked_s[number] = due_s
+                await call.write(_Request(frame=frame))
+            number, due_s = number + 1, due_s + 1 / session.rate_hz
+    finally:
+        # Also after a mistake here: then whoever reads is told that nothing more will come.
+        await call.done_writing()
 
 
 def _speech() -> list[media_pb2.VisemeTiming]:
@@ -293,8 +305,7 @@ async def run(service: Service, given: argparse.Namespace, speaking: int, idle: 
         async def one(number: int) -> Session:
             # Not all in the same moment: conversations are not in step.
             await asyncio.sleep(number / (speaking + idle) / _FPS)
-            useful_s = given.useful_ms / 1000
-            return await converse(channels[number], given.size, begin_s, end_s, useful_s, speaks=number < speaking)
+            return await converse(channels[number], given, begin_s, end_s, speaks=number < speaking)
 
         sessions = await asyncio.gather(*(one(number) for number in range(speaking + idle)))
     return list(sessions), given.seconds
@@ -343,8 +354,9 @@ async def _frames_ms(service: Service, size: int, count: int) -> list[float]:
             )
             start_s = time.perf_counter()
             await call.write(_Request(frame=frame))
-            while (await call.read()).WhichOneof("response") != "frame":
-                pass
+            answer: Any = None
+            while answer is None or answer.WhichOneof("response") != "frame":
+                answer = await call.read()
             spent_ms.append(1000 * (time.perf_counter() - start_s))
         await call.done_writing()
     return spent_ms
