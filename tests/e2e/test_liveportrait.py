@@ -13,7 +13,7 @@ from avatar.render.v1 import render_pb2, render_pb2_grpc
 
 from services.common.settings import ServerSettings
 from tests.e2e.conftest import product
-from tests.e2e.test_conversation import MIN_SOUND, microphone
+from tests.e2e.test_conversation import MIN_SOUND, device_saying
 from tools.bench.browser import browsing
 from tools.bench.lips import place_in
 
@@ -52,7 +52,7 @@ async def test_a_sentence_is_said_by_a_face_that_liveportrait_draws(
             render = render_pb2_grpc.RenderServiceStub(channel)
             engine = (await render.GetHealth(render_pb2.GetHealthRequest())).engine
             assert (engine.name, engine.path) == ("liveportrait", "cpu plain")
-        device = await microphone(tmp_path, await running.synthesise(SENTENCE, rate=0.9))
+        device = device_saying(tmp_path, await running.synthesise(SENTENCE, rate=0.9))
         async with browsing(device) as browser:
             await browser.start(running.address)
             await browser.keep_pictures()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -200,7 +201,7 @@ def test_a_closed_engine_prepares_nothing(official_folder: Path, compiled: Path,
         engine.prepare(examined.portrait)
 
 
-def _raising(error: Exception):
+def _raising(error: Exception) -> Callable[..., None]:
     def fail(*_: object, **__: object) -> None:
         # Another one each time: an error keeps everything alive that it came through.
         raise type(error)(*error.args)
@@ -208,11 +209,11 @@ def _raising(error: Exception):
     return fail
 
 
-def _full_beyond(frames: int):
+def _full_beyond(frames: int) -> Callable[..., torch.Tensor]:
     """A layer of the generator that has memory for so many frames."""
     norm = torch.nn.functional.instance_norm
 
-    def layer(x: torch.Tensor, **options: float) -> torch.Tensor:
+    def layer(x: torch.Tensor, **options: Any) -> torch.Tensor:
         if len(x) > frames:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return norm(x, **options)
