@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import cv2
@@ -32,10 +33,25 @@ Drawn = tuple[RenderEngine, PreparedAvatar]
 LIVELY = FaceState(weights_of({"jawOpen": 0.7, "eyeBlink": 1.0, "mouthPucker": 0.5}), HeadPose(3, 2, 2))
 
 
-@pytest.fixture(params=["mesh", "flat", "batches"])
+@pytest.fixture(scope="session")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RenderEngine]:
+    """LivePortrait on the CPU, with so few channels that a frame takes milliseconds."""
+    pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'avatar[liveportrait]'")
+    from services.render.engines.liveportrait.config import NARROW
+    from services.render.engines.liveportrait.engine import LivePortraitEngine
+    from services.render.engines.liveportrait.random_weights import write_official_folder
+
+    folder = tmp_path_factory.mktemp("pretrained_weights")
+    write_official_folder(folder, NARROW, seed=1)
+    engine = LivePortraitEngine(folder, "cpu", 4, folder / "compiled")
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(params=["mesh", "liveportrait", "flat", "batches"])
 def drawn(request: pytest.FixtureRequest, engine: MeshEngine, examined: Examined) -> Drawn:
     engines: dict[str, RenderEngine] = {"mesh": engine, "flat": FlatEngine(), "batches": BatchEngine()}
-    chosen = engines[request.param]
+    chosen = request.getfixturevalue("narrow") if request.param == "liveportrait" else engines[request.param]
     return chosen, chosen.prepare(examined.portrait)
 
 
@@ -55,7 +71,12 @@ def test_a_jpeg_is_the_same_picture(drawn: Drawn) -> None:
     (jpeg,) = engine.draw([FrameJob(prepared, FaceState(), MAX_SIZE, VideoCodec.JPEG)])
     planes = np.frombuffer(frame_of(drawn), np.uint8).reshape(MAX_SIZE * 3 // 2, MAX_SIZE)
     shown = cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_I420).astype(int)
-    assert np.abs(decode(jpeg).astype(int) - shown).mean() < 3
+    # In the mean of 8 x 8 pixels: of four colours one codec takes the first, the other the mean.
+    blocks = [
+        picture.astype(float).reshape(MAX_SIZE // 8, 8, MAX_SIZE // 8, 8, 3).mean((1, 3))
+        for picture in (decode(jpeg), shown)
+    ]
+    assert np.abs(blocks[0] - blocks[1]).mean() < 3
 
 
 def test_the_same_state_is_the_same_frame_whatever_was_drawn_between(drawn: Drawn) -> None:
@@ -98,7 +119,8 @@ def test_it_says_what_it_can_do(drawn: Drawn) -> None:
 
 def test_an_engine_that_reads_no_motion_says_so_and_leaves_out_what_another_one_read(drawn: Drawn) -> None:
     engine, _ = drawn
-    assert not engine.capabilities.reads_motion
+    if engine.capabilities.reads_motion:
+        pytest.skip("it reads motion")
     with pytest.raises(UnsupportedError):
         engine.read_motion(b"a video")
     state = FaceState(LIVELY.weights, LIVELY.pose, (Driving(Clip(1.0), 0.5),))
