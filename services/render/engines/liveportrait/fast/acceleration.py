@@ -9,6 +9,7 @@ from torch import Tensor
 
 from services.render.engines.liveportrait.config import LivePortraitConfig
 from services.render.engines.liveportrait.fast.drawing import Drawing, Inputs
+from services.render.engines.liveportrait.fast.folding import padded
 from services.render.engines.liveportrait.fast.pixels import image_of
 from services.render.engines.liveportrait.fast.pool import SourcePool
 from services.render.engines.liveportrait.networks import Networks
@@ -72,9 +73,9 @@ def misfit(config: LivePortraitConfig) -> str:
         return f"the kernels take an odd number of keypoints, not {warping.num_kp}"
     if warping.reshape_channel & (warping.reshape_channel - 1):
         return f"the kernels take volumes of 2, 4, 8, 16, ... channels, not of {warping.reshape_channel}"
-    joined = dense.block_expansion + (1 + warping.num_kp) * (1 + dense.compress)
-    if -(-joined // 8) * 8 % 16:
-        return f"the kernels take an hourglass that ends in a multiple of 16 channels, not in {joined}"
+    joined = dense.block_expansion + padded((1 + warping.num_kp) * (1 + dense.compress))
+    if joined < 64 or joined % 64 > 16:
+        return f"the kernels take an hourglass that ends in a multiple of 64 channels and up to 16 more, not {joined}"
     return ""
 
 

@@ -16,8 +16,9 @@ from services.render.engines.liveportrait.fast.kernels.convolve import (
     convolve_upsampled,
     copied_term,
     spade,
+    spade_weight,
     statistics,
-    terms_of,
+    term_of,
     upsampled_matrix,
 )
 from services.render.engines.liveportrait.fast.kernels.image import bytes_of
@@ -25,7 +26,7 @@ from services.render.engines.liveportrait.generator import SLOPE, Spade, SpadeGe
 
 
 class _Spade(NamedTuple):
-    """Scale and shift in turn, for each channel."""
+    """Scale and shift of a `spade_weight`; bias: shape (2, channels)."""
 
     term: Term
     bias: Tensor
@@ -65,8 +66,7 @@ class TritonGenerator(FastGenerator):
         self._image = self._term(self.image)
 
     def _term(self, weight: Tensor) -> Term:
-        (term,) = terms_of(weight[:, :, None], self.dtype)
-        return term
+        return term_of(weight[:, :, None], self.dtype)
 
     def _packed(self, block: SpadeResidualBlock, folded: Block, *, copies: bool) -> _Block:
         return _Block(
@@ -80,44 +80,50 @@ class TritonGenerator(FastGenerator):
         )
 
     def _spade(self, norm: Spade, *, copies: bool) -> _Spade:
-        convs = norm.mlp_gamma, norm.mlp_beta
-        weight = torch.stack([conv.weight.detach() for conv in convs], dim=1).flatten(0, 1)
-        bias = torch.stack([bias_of(conv) for conv in convs], dim=1).flatten()
-        return _Spade(copied_term(weight, self.dtype) if copies else self._term(weight), bias)
+        gamma, beta = norm.mlp_gamma, norm.mlp_beta
+        weight = spade_weight(gamma.weight.detach(), beta.weight.detach())
+        term = copied_term(weight, self.dtype) if copies else self._term(weight)
+        return _Spade(term, torch.stack([bias_of(gamma), bias_of(beta)]))
 
     def __call__(self, seg: Tensor) -> Tensor:
-        seg = seg.permute(0, 2, 3, 1)[:, None]  # (b, 1, h, w, channels), as it lies in memory
-        assert seg.is_contiguous()
-        plane = self.hidden_channels
-        hidden, _ = convolve([(seg, self._hidden_term)], After(bias=self._hidden_bias, slope=0.0, plane=plane))
+        seg = seg.permute(0, 2, 3, 1)[:, None].contiguous()  # (b, 1, h, w, channels), as it lies in memory
+        hidden, _ = convolve([(seg, self._hidden_term)], After(bias=self._hidden_bias, slope=0.0))
         x, moments = convolve([(seg, self._fc)], After(bias=self.fc_bias, has_moments=True))
         for index, block in enumerate(self._blocks[:-2]):
-            x, moments = self._residual(block, x, moments, hidden[2 * index : 2 * index + 2], 1, has_moments=True)
+            x, moments = self._residual(block, x, moments, hidden, 2 * index, 1, has_moments=True)
         for block, scale in zip(self._blocks[-2:], (2, 4), strict=True):
-            matrix, bias = self._upsampled[scale]
-            hidden = convolve_upsampled(seg, matrix, bias, scale, plane)
+            hidden = convolve_upsampled(seg, *self._upsampled[scale], scale)
             # After the last block comes leaky ReLU, and no norm.
-            x, moments = self._residual(block, x, moments, hidden, 2, has_moments=scale == 2)
-        logits, _ = convolve([(x[0], self._image)], After(bias=self.image_bias, dtype=torch.float32))
-        return torch.unflatten(logits[0, :, 0], -1, (2, 2, 4))
+            x, moments = self._residual(block, x, moments, hidden, 0, 2, has_moments=scale == 2)
+        logits, _ = convolve([(x, self._image)], After(bias=self.image_bias, dtype=torch.float32))
+        return torch.unflatten(logits[:, 0], -1, (2, 2, 4))
 
     def _residual(
-        self, block: _Block, x: Tensor, moments: Moments | None, hidden: Tensor, scale: int, *, has_moments: bool
+        self,
+        block: _Block,
+        x: Tensor,
+        moments: Moments | None,
+        hidden: Tensor,
+        layer: int,
+        scale: int,
+        *,
+        has_moments: bool,
     ) -> tuple[Tensor, Moments | None]:
-        """Args: x: shape (1, b, 1, h, w, in), and its moments; hidden: shape (2 or 3, b, 1, scale * h, ..., hidden)."""
+        """Args: x: shape (b, 1, h, w, in), and its moments; hidden: of many SPADE layers, `layer` the block's first."""
         assert moments is not None
-        content = x[0, :, 0]
+        content = x[:, 0]
         of_content = statistics(moments)
-        inner = spade(content, of_content, hidden[0], *block.norm_0, scale=scale, slope=SLOPE)
+        first, second, third = (self.hidden_channels * (layer + index) for index in range(3))
+        inner = spade(content, of_content, hidden, first, *block.norm_0, scale=scale, slope=SLOPE)
         inner, moments = convolve([(inner, block.conv_0)], After(has_moments=True))
         assert moments is not None
-        inner = spade(inner[0, :, 0], statistics(moments), hidden[1], *block.norm_1, scale=1, slope=SLOPE)
+        inner = spade(inner[:, 0], statistics(moments), hidden, second, *block.norm_1, scale=1, slope=SLOPE)
         parts = [(inner, block.conv_1)]
         after = After(bias=block.bias_1, has_moments=has_moments, slope=1.0 if has_moments else SLOPE)
         if block.norm_s is None or block.conv_s is None:
             after = After(bias=block.bias_1, residual=x, has_moments=has_moments)
         else:
-            own = spade(content, of_content, hidden[2], *block.norm_s, scale=scale, slope=1.0)
+            own = spade(content, of_content, hidden, third, *block.norm_s, scale=scale, slope=1.0)
             parts.append((own, block.conv_s))
         return convolve(parts, after)
 

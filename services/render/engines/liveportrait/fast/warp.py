@@ -69,7 +69,8 @@ class FastWarp:
 
         # The last layer reads what the way up ends with, and the hourglass's input.
         above = decoder.out_channels - self.volume_channels
-        self.predicted = padded(decoder.out_channels)
+        self.outputs = decoder.out_channels
+        self.predicted = padded(self.outputs)
         order = torch.cat([torch.arange(above), above + order])
         weight, bias = fold_batch_norm(decoder.conv, decoder.norm)
         self.last_weight = pad_to(weight[:, order], self.predicted, above + padded(self.volume_channels))

@@ -1,8 +1,13 @@
-"""Convolutions as matrix products: a tile of pixels times a tile of outputs, read by the tensor memory accelerator.
+"""Convolutions as matrix products: a tile of pixels times a tile of outputs, moved by the tensor memory accelerator.
 
-A tile of pixels is a piece of one row of the image, or of two. For each tap of the kernel the accelerator reads the
-piece beside it, with zeros beyond the image's edge, so nothing is unrolled or padded in memory. What follows a
+A tile of pixels is a piece of one row of the image, or of two rows. For each tap of the kernel the accelerator reads
+the piece beside it, with zeros beyond the image's edge, so nothing is unrolled or padded in memory. What follows a
 convolution in the networks (bias, ReLU, sums, statistics, SPADE's modulation) is done before its result is stored.
+
+`first` and `second` are the sums of one row's piece and of the next one's, where `rows` is 2: shape (tile_w, block_n),
+float32. A descriptor of pixels has shape (images, depth, height, width, channels) and blocks (1, 1, 1, tile_w,
+block_k); one of weights shape (outputs, taps * inputs) and blocks (block_n, block_k); one of results shape (pixels,
+channels) and blocks (tile_w, block_n).
 
 Source: implicit GEMM (cuDNN, arXiv 1410.0759).
 """
@@ -28,6 +33,7 @@ def accumulate(
     taps_d,
     taps_h,
     taps_w,
+    step_w: tl.constexpr,
     chunks: tl.constexpr,
     block_k: tl.constexpr,
     tile_w: tl.constexpr,
@@ -36,19 +42,17 @@ def accumulate(
     """Add the products of all taps.
 
     Args:
-        first, second: shape (tile_w, block_n), float32: sums of one row of pixels, and of the next where `rows` is 2.
-        activations: descriptor of shape (images, depth, height, width, channels), blocks (1, 1, 1, tile_w, block_k).
-        weights: descriptor of shape (outputs, taps * chunks * block_k), blocks (block_n, block_k).
         z, y, x: of the pixel that the first tap of the first pixel reads, from -1 on.
         row: of `weights`, where the outputs begin; channel: where the inputs begin.
-        chunks: of `block_k` channels, for each tap.
+        step_w: pixels from a tap to the next in a row.
+        chunks: of `block_k` inputs, for each tap.
     """
     for step in tl.range(taps_d * taps_h * taps_w * chunks):
         tap = step // chunks
         k = channel + (step % chunks) * block_k
         z_k = z + tap // (taps_h * taps_w)
         y_k = y + tap // taps_w % taps_h
-        x_k = x + tap % taps_w
+        x_k = x + tap % taps_w * step_w
         weight = weights.load([row, step * block_k]).T
         pixels = tl.reshape(activations.load([image, z_k, y_k, x_k, k]), (tile_w, block_k))
         first = tl.dot(pixels, weight, first)
@@ -78,32 +82,28 @@ def finish(
     pixel_scale,
     moments,
     out,
-    pixels,
     channels_out,
-    plane,
     slope: tl.constexpr,
     block_n: tl.constexpr,
     tile_w: tl.constexpr,
 ):
     """Bias, residual, leaky ReLU and scale, each where it is given; store, with mean and squared deviations."""
     n = row + tl.arange(0, block_n)
-    m = pixel + tl.arange(0, tile_w)
     if bias is not None:
         sums += tl.load(bias + n)[None, :]
     if residual is not None:
-        sums += tl.load(residual + m[:, None] * channels_out + n[None, :]).to(tl.float32)
+        sums += residual.load([pixel, row]).to(tl.float32)
     if slope != 1.0:
         sums = tl.where(sums >= 0, sums, sums * slope)
     if pixel_scale is not None:
-        sums *= tl.load(pixel_scale + m)[:, None]
+        sums *= tl.load(pixel_scale + pixel + tl.arange(0, tile_w))[:, None]
+    out.store([pixel, row], sums.to(out.dtype))
     if moments is not None:
         mean = tl.sum(sums, 0) / tile_w
         away = sums - mean[None, :]
         at = moments + pixel // tile_w * 2 * channels_out + n
         tl.store(at, mean)
         tl.store(at + channels_out, tl.sum(away * away, 0))
-    at = out + (n // plane * pixels * plane + n % plane)[None, :] + m[:, None] * plane
-    tl.store(at, sums.to(out.dtype.element_ty))
 
 
 @triton.jit
@@ -120,15 +120,15 @@ def conv_kernel(
     depth,
     height,
     width,
-    pixels,
     channels_out,
-    plane,
     begin,
     slope: tl.constexpr,
     taps_d: tl.constexpr,
     taps_h: tl.constexpr,
     taps_w: tl.constexpr,
     origin_d: tl.constexpr,
+    origin_w: tl.constexpr,
+    step_w: tl.constexpr,
     channel: tl.constexpr,
     chunks: tl.constexpr,
     block_k: tl.constexpr,
@@ -136,6 +136,8 @@ def conv_kernel(
     more_taps_h: tl.constexpr,
     more_taps_w: tl.constexpr,
     more_origin_d: tl.constexpr,
+    more_origin_w: tl.constexpr,
+    more_step_w: tl.constexpr,
     more_channel: tl.constexpr,
     more_chunks: tl.constexpr,
     more_block_k: tl.constexpr,
@@ -146,75 +148,65 @@ def conv_kernel(
     """A convolution, or the sum of two where `more_activations` and all of `more_` is given.
 
     Args:
-        bias: shape (channels_out,), float32; residual: shape (pixels, channels_out); pixel_scale: shape (pixels,),
+        bias: shape (channels_out,), float32; residual: descriptor as of the result; pixel_scale: shape (pixels,),
             float32; moments: shape (pixels / tile_w, 2, channels_out), float32; each may be None.
-        out: shape (channels_out / plane, pixels, plane).
         begin: the first output that is computed.
-        origin_d: slice that the first tap reads for slice 0; channel: the first that is read.
+        origin_d, origin_w: slice and column that the first tap reads for slice 0 and column 0; rows are centred.
+        channel: the first input that is read.
     """
     row = begin + tl.program_id(0) * block_n
     image, z, y, x = place(tl.program_id(1), depth, height, width, tile_w, rows)
     first = tl.zeros((tile_w, block_n), tl.float32)
     second = tl.zeros((tile_w, block_n), tl.float32)
     first, second = accumulate(
-        first, second, activations, weights, image, z + origin_d, y - taps_h // 2, x - taps_w // 2, row, channel,
-        taps_d, taps_h, taps_w, chunks, block_k, tile_w, rows,
+        first, second, activations, weights, image, z + origin_d, y - taps_h // 2, x + origin_w, row, channel, taps_d,
+        taps_h, taps_w, step_w, chunks, block_k, tile_w, rows,
     )  # fmt: skip
     if more_activations is not None:
         first, second = accumulate(
             first, second, more_activations, more_weights, image, z + more_origin_d, y - more_taps_h // 2,
-            x - more_taps_w // 2, row, more_channel, more_taps_d, more_taps_h, more_taps_w, more_chunks, more_block_k,
-            tile_w, rows,
+            x + more_origin_w, row, more_channel, more_taps_d, more_taps_h, more_taps_w, more_step_w, more_chunks,
+            more_block_k, tile_w, rows,
         )  # fmt: skip
     pixel = ((image * depth + z) * height + y) * width + x
-    finish(
-        first, pixel, row, bias, residual, pixel_scale, moments, out, pixels, channels_out, plane, slope, block_n,
-        tile_w,
-    )  # fmt: skip
+    finish(first, pixel, row, bias, residual, pixel_scale, moments, out, channels_out, slope, block_n, tile_w)
     if rows == 2:
         finish(
-            second, pixel + width, row, bias, residual, pixel_scale, moments, out, pixels, channels_out, plane, slope,
-            block_n, tile_w,
-        )  # fmt: skip
+            second, pixel + width, row, bias, residual, pixel_scale, moments, out, channels_out, slope, block_n, tile_w
+        )
 
 
 @triton.jit
-def modulate(
+def modulated(
     sums,
+    value,
     image,
-    y,
-    x,
     row,
     bias,
-    content,
     statistics,
-    out,
-    height,
-    width,
     channels,
-    scale: tl.constexpr,
     slope: tl.constexpr,
     block_n: tl.constexpr,
     tile_w: tl.constexpr,
 ):
-    """SPADE's scale and shift, as they stand in neighbouring columns of `sums`, on the content; and leaky ReLU.
+    """SPADE's scale and shift, as they stand in `sums`, on normalised content; and leaky ReLU.
 
-    Args: y: row of the output, which is `height` x `width`; x: columns of its pixels, shape (tile_w,).
+    Args: sums: of eight channels their scales, less 1, and then their shifts, and so on; value: the content.
     """
     block_c: tl.constexpr = block_n // 2
-    gamma, beta = tl.split(tl.reshape(sums, (tile_w, block_c, 2)))
+    by_eight = tl.permute(tl.reshape(sums, (tile_w, block_n // 16, 2, 8)), (0, 1, 3, 2))
+    gamma, beta = tl.split(by_eight)
+    gamma = tl.reshape(gamma, (tile_w, block_c))
+    beta = tl.reshape(beta, (tile_w, block_c))
     c = row // 2 + tl.arange(0, block_c)
-    gamma += 1.0 + tl.load(bias + 2 * c)[None, :]
-    beta += tl.load(bias + 2 * c + 1)[None, :]
+    gamma += 1.0 + tl.load(bias + c)[None, :]
+    beta += tl.load(bias + channels + c)[None, :]
     mean = tl.load(statistics + image * 2 * channels + c)[None, :]
     inverse = tl.load(statistics + (image * 2 + 1) * channels + c)[None, :]
-    at = (image * (height // scale) + y // scale) * (width // scale) + x // scale
-    value = tl.load(content + at[:, None] * channels + c[None, :]).to(tl.float32)
-    value = (value - mean) * inverse * gamma + beta
+    value = (value.to(tl.float32) - mean) * inverse * gamma + beta
     if slope != 1.0:
         value = tl.where(value >= 0, value, value * slope)
-    at = (image * height + y) * width + x
-    tl.store(out + at[:, None] * channels + c[None, :], value.to(out.dtype.element_ty))
+    return value
 
 
 @triton.jit
@@ -228,6 +220,7 @@ def spade_kernel(
     height,
     width,
     channels,
+    channel,
     scale: tl.constexpr,
     slope: tl.constexpr,
     chunks: tl.constexpr,
@@ -239,28 +232,30 @@ def spade_kernel(
     """SPADE: a 3x3 convolution gives scale and shift, which modulate the normalised content.
 
     Args:
-        weights, bias: of scale and shift in turn, for each channel; bias: shape (2 * channels,), float32.
-        content: shape (images, height / scale, width / scale, channels).
+        weights: of eight channels their scales and then their shifts, and so on.
+        bias: shape (2, channels), float32: of scales and shifts.
+        content: descriptor as of the result; with a scale of 2 the tensor (images, height / 2, width / 2, channels).
         statistics: shape (images, 2, channels), float32: mean, and inverse of the standard deviation.
-        out: shape (images, height, width, channels).
+        channel: of `hidden`, the first that is read.
     """
     row = tl.program_id(0) * block_n
     image, _, y, x = place(tl.program_id(1), 1, height, width, tile_w, rows)
     first = tl.zeros((tile_w, block_n), tl.float32)
     second = tl.zeros((tile_w, block_n), tl.float32)
     first, second = accumulate(
-        first, second, hidden, weights, image, 0, y - 1, x - 1, row, 0, 1, 3, 3, chunks, block_k, tile_w, rows
+        first, second, hidden, weights, image, 0, y - 1, x - 1, row, channel, 1, 3, 3, 1, chunks, block_k, tile_w, rows
     )
-    x_m = x + tl.arange(0, tile_w)
-    modulate(
-        first, image, y, x_m, row, bias, content, statistics, out, height, width, channels, scale, slope, block_n,
-        tile_w,
-    )  # fmt: skip
-    if rows == 2:
-        modulate(
-            second, image, y + 1, x_m, row, bias, content, statistics, out, height, width, channels, scale, slope,
-            block_n, tile_w,
-        )  # fmt: skip
+    for line in tl.static_range(rows):
+        pixel = (image * height + y + line) * width + x
+        if scale == 1:
+            value = content.load([pixel, row // 2])
+        else:
+            at = (image * (height // 2) + (y + line) // 2) * (width // 2) + (x + tl.arange(0, tile_w)) // 2
+            value = tl.load(content + at[:, None] * channels + (row // 2 + tl.arange(0, block_n // 2))[None, :])
+        value = modulated(
+            first if line == 0 else second, value, image, row, bias, statistics, channels, slope, block_n, tile_w
+        )
+        out.store([pixel, row // 2], value.to(out.dtype))
 
 
 @triton.jit
@@ -273,6 +268,7 @@ def accumulate_classes(
     y,
     x,
     row,
+    channel,
     copy_y,
     copy_x,
     chunks: tl.constexpr,
@@ -280,29 +276,26 @@ def accumulate_classes(
     tile_w: tl.constexpr,
     rows: tl.constexpr,
 ):
-    """Add the products of one copy's taps on the classes of copies: see `folding.copied_kernels`.
-
-    Args: hidden: descriptor of shape (images, 3 * 3 classes, height, width, channels).
-    """
+    """Add the products of one copy's taps on the classes of copies: see `folding.copied_kernels`."""
     taps_w = 3 - (copy_x % 3 != 0)
     steps = (3 - (copy_y % 3 != 0)) * taps_w * chunks
-    # Of the classes of all rows, one after the other, the first one that is read; 2 of the row before is -1.
-    from_y = 3 * y - 1 + copy_y - (copy_y == 3)
+    # Of the classes of all rows, one after the other, the first one that is read; the last of the row before is -1.
+    from_y = -1 + copy_y - (copy_y == 3)
     from_x = -1 + copy_x - (copy_x == 3)
     for step in tl.range(steps):
         tap = step // chunks
-        class_y = from_y + tap // taps_w
-        class_x = from_x + tap % taps_w
-        # From 3 on, so that a division rounds down.
-        at_y = (class_y + 3) // 3 - 1
-        at_x = (class_x + 3) // 3 - 1
-        z = (class_y + 3) % 3 * 3 + (class_x + 3) % 3
-        k = (step % chunks) * block_k
+        # From 3 on, so that divisions round down.
+        class_y = from_y + tap // taps_w + 3
+        class_x = from_x + tap % taps_w + 3
+        y_k = y + class_y // 3 - 1
+        x_k = x + class_x // 3 - 1
+        z_k = class_y % 3 * 3 + class_x % 3
+        k = channel + (step % chunks) * block_k
         weight = weights.load([row, step * block_k]).T
-        pixels = tl.reshape(hidden.load([image, z, at_y, x + at_x, k]), (tile_w, block_k))
+        pixels = tl.reshape(hidden.load([image, z_k, y_k, x_k, k]), (tile_w, block_k))
         first = tl.dot(pixels, weight, first)
         if rows == 2:
-            pixels = tl.reshape(hidden.load([image, z, at_y + 1, x + at_x, k]), (tile_w, block_k))
+            pixels = tl.reshape(hidden.load([image, z_k, y_k + 1, x_k, k]), (tile_w, block_k))
             second = tl.dot(pixels, weight, second)
     return first, second
 
@@ -318,6 +311,7 @@ def spade_copies_kernel(
     height,
     width,
     channels,
+    channel,
     scale: tl.constexpr,
     slope: tl.constexpr,
     chunks: tl.constexpr,
@@ -331,8 +325,9 @@ def spade_copies_kernel(
     Args:
         hidden: of `upsampled_kernel` with 3 classes; height, width: of the features.
         weights: of each of the 4 x 4 copies of a pixel its own taps.
-        content: shape (images, 4 * height / scale, 4 * width / scale, channels).
-        out: shape (images, 4 * height, 4 * width, channels).
+        content: descriptor of the content, shape (images, 4 * height / scale, 4 * width / scale, channels), as shape
+            (..., 4 / scale * channels): of pixels beside each other those that are copies of one.
+        out: likewise, with a scale of 1.
     """
     row = tl.program_id(0) * block_n
     image, _, y, x = place(tl.program_id(1), 1, height, width, tile_w, rows)
@@ -341,50 +336,17 @@ def spade_copies_kernel(
     first = tl.zeros((tile_w, block_n), tl.float32)
     second = tl.zeros((tile_w, block_n), tl.float32)
     first, second = accumulate_classes(
-        first, second, hidden, weights, image, y, x, tl.program_id(2) * 2 * channels + row, copy_y, copy_x, chunks,
-        block_k, tile_w, rows,
+        first, second, hidden, weights, image, y, x, tl.program_id(2) * 2 * channels + row, channel, copy_y, copy_x,
+        chunks, block_k, tile_w, rows,
     )  # fmt: skip
-    x_m = (x + tl.arange(0, tile_w)) * 4 + copy_x
-    modulate(
-        first, image, 4 * y + copy_y, x_m, row, bias, content, statistics, out, 4 * height, 4 * width, channels, scale,
-        slope, block_n, tile_w,
-    )  # fmt: skip
-    if rows == 2:
-        modulate(
-            second, image, 4 * y + 4 + copy_y, x_m, row, bias, content, statistics, out, 4 * height, 4 * width,
-            channels, scale, slope, block_n, tile_w,
-        )  # fmt: skip
-
-
-@triton.jit
-def store_class(
-    sums,
-    image,
-    y,
-    x,
-    class_y,
-    class_x,
-    row,
-    bias,
-    out,
-    pixels,
-    height,
-    width,
-    plane,
-    classes: tl.constexpr,
-    block_n: tl.constexpr,
-    tile_w: tl.constexpr,
-):
-    """Bias and ReLU; of 2 classes the pixels stand where they belong, of 3 each class is an image of its own."""
-    n = row + tl.arange(0, block_n)
-    x_m = x + tl.arange(0, tile_w)
-    if classes == 2:
-        m = ((image * height + y) * 2 + class_y) * 2 * width + 2 * x_m + class_x
-    else:
-        m = (((image * classes + class_y) * classes + class_x) * height + y) * width + x_m
-    sums = tl.maximum(sums + tl.load(bias + n)[None, :], 0.0)
-    at = out + (n // plane * pixels * classes * classes * plane + n % plane)[None, :] + m[:, None] * plane
-    tl.store(at, sums.to(out.dtype.element_ty))
+    for line in tl.static_range(rows):
+        at = ((image * height + y + line) * (4 // scale) + copy_y // scale) * width + x
+        value = content.load([at, copy_x // scale * channels + row // 2])
+        value = modulated(
+            first if line == 0 else second, value, image, row, bias, statistics, channels, slope, block_n, tile_w
+        )
+        at = ((image * height + y + line) * 4 + copy_y) * width + x
+        out.store([at, copy_x * channels + row // 2], value.to(out.dtype))
 
 
 @triton.jit
@@ -393,11 +355,9 @@ def upsampled_kernel(
     weights,
     bias,
     out,
-    pixels,
     height,
     width,
     channels_out,
-    plane,
     begin,
     classes: tl.constexpr,
     chunks: tl.constexpr,
@@ -410,9 +370,9 @@ def upsampled_kernel(
 
     Args:
         weights: of each class of rows and columns (see `folding.classes_of`) its own taps, 1 or 2 along each axis.
-        pixels: of the image as it is; begin: the first output that is computed.
-        out: shape (channels_out / plane, images, 2 * height, 2 * width, plane), or of 3 classes
-            (channels_out / plane, images, 3, 3, height, width, plane).
+        begin: the first output that is computed.
+        out: descriptor of the result, shape (images, 2 * height, 2 * width, channels_out), as shape
+            (..., 2 * channels_out); of 3 classes the result has the shape (images, 3, 3, height, width, channels_out).
     """
     row = begin + tl.program_id(0) * block_n
     image, _, y, x = place(tl.program_id(1), 1, height, width, tile_w, rows)
@@ -424,16 +384,17 @@ def upsampled_kernel(
     second = tl.zeros((tile_w, block_n), tl.float32)
     first, second = accumulate(
         first, second, activations, weights, image, 0, y - (class_y == 0), x - (class_x == 0),
-        tl.program_id(2) * channels_out + row, 0, 1, taps_h, taps_w, chunks, block_k, tile_w, rows,
+        tl.program_id(2) * channels_out + row, 0, 1, taps_h, taps_w, 1, chunks, block_k, tile_w, rows,
     )  # fmt: skip
-    store_class(
-        first, image, y, x, class_y, class_x, row, bias, out, pixels, height, width, plane, classes, block_n, tile_w
-    )
-    if rows == 2:
-        store_class(
-            second, image, y + 1, x, class_y, class_x, row, bias, out, pixels, height, width, plane, classes, block_n,
-            tile_w,
-        )  # fmt: skip
+    offset = tl.load(bias + row + tl.arange(0, block_n))[None, :]
+    for line in tl.static_range(rows):
+        value = tl.maximum((first if line == 0 else second) + offset, 0.0).to(out.dtype)
+        if classes == 2:
+            at = ((image * height + y + line) * 2 + class_y) * width + x
+            out.store([at, class_x * channels_out + row], value)
+        else:
+            at = ((image * 9 + class_y * 3 + class_x) * height + y + line) * width + x
+            out.store([at, row], value)
 
 
 @triton.jit

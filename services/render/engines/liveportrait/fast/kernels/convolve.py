@@ -16,8 +16,9 @@ from services.render.engines.liveportrait.fast.kernels import conv
 from services.render.engines.liveportrait.generator import NORM_EPSILON
 
 _BLOCK_K = 64
-# Channels beyond a multiple of _BLOCK_K are read in blocks of this.
-_BLOCK_REST = 16
+# What `volume.neighbours_kernel` lays side by side: pixels, each with so many channels.
+QUAD = 4
+NEIGHBOUR_CHANNELS = 16
 # With fewer tiles than this for each multiprocessor, smaller ones keep more of them busy.
 _LARGE_TILES_FROM = 2
 # What the larger tiles' three stages take; a device with less shared memory runs the smaller tiles in two.
@@ -30,13 +31,16 @@ class Term(NamedTuple):
     Attributes:
         matrix: shape (out, taps * chunks * block), for each tap the inputs.
         taps: of depth, height and width.
-        origin: slice that the first tap reads for slice 0.
+        origin_d, origin_w: slice and column that the first tap reads for slice 0 and column 0; rows are centred.
+        step_w: pixels from a tap to the next in a row.
         channel: the first input; chunks: of `block` inputs each.
     """
 
     matrix: Tensor
     taps: tuple[int, int, int]
-    origin: int
+    origin_d: int
+    origin_w: int
+    step_w: int
     channel: int
     chunks: int
     block: int
@@ -61,7 +65,6 @@ class After:
         residual: added; as the result.
         slope: of the leaky ReLU; 0 for ReLU, 1 for none.
         pixel_scale: a factor for each pixel, shape (pixels,), float32.
-        plane: channels of each of the tensors that the result is split into; 0 for all in one.
         has_moments: also give mean and squared deviations of each tile.
         dtype: of the result; the input's by default.
     """
@@ -70,7 +73,6 @@ class After:
     residual: Tensor | None = None
     slope: float = 1.0
     pixel_scale: Tensor | None = None
-    plane: int = 0
     has_moments: bool = False
     dtype: torch.dtype | None = None
 
@@ -87,24 +89,34 @@ class Moments(NamedTuple):
     pixels: int
 
 
-def terms_of(weight: Tensor, dtype: torch.dtype, origin: int | None = None) -> tuple[Term, ...]:
-    """A convolution as one term, or as two where the inputs do not fill the larger blocks.
+def term_of(weight: Tensor, dtype: torch.dtype, origin_d: int | None = None) -> Term:
+    """A convolution as one term.
 
-    Args: weight: shape (out, in, depth, height, width), in a multiple of 16; origin: as in `Term`, centred by default.
+    Args: weight: shape (out, in, depth, height, width), `in` a multiple of 16; origin_d: centred by default.
     """
-    by_tap = weight.detach().permute(0, 2, 3, 4, 1).flatten(1, 3)  # (out, taps, in)
-    inputs = by_tap.shape[2]
-    if inputs % _BLOCK_REST:
-        raise ValueError(f"a convolution of {inputs} inputs cannot be read in blocks of {_BLOCK_REST}")
+    inputs = weight.shape[1]
+    block = next((block for block in (_BLOCK_K, 32, 16) if inputs % block == 0), 0)
+    if not block:
+        raise ValueError(f"a convolution of {inputs} inputs cannot be read in blocks of 16")
     taps = (weight.shape[2], weight.shape[3], weight.shape[4])
-    first = -(taps[0] // 2) if origin is None else origin
-    whole = inputs // _BLOCK_K * _BLOCK_K
-    terms = []
-    for begin, end, block in ((0, whole, _BLOCK_K), (whole, inputs, _BLOCK_REST)):
-        if begin < end:
-            matrix = by_tap[:, :, begin:end].flatten(1).to(dtype).contiguous()
-            terms.append(Term(matrix, taps, first, begin, (end - begin) // block, block))
-    return tuple(terms)
+    matrix = weight.detach().permute(0, 2, 3, 4, 1).flatten(1).to(dtype).contiguous()
+    first = -(taps[0] // 2) if origin_d is None else origin_d
+    return Term(matrix, taps, first, -(taps[2] // 2), 1, 0, inputs // block, block)
+
+
+def neighbours_term(weight: Tensor, dtype: torch.dtype, origin_d: int | None = None) -> Term:
+    """A convolution of few inputs, that are read as `volume.neighbours_kernel` lays them out: four pixels at once.
+
+    Args: weight: shape (out, up to 16, depth, height, width); origin_d: centred by default.
+    """
+    outputs, inputs, *taps, width = weight.shape
+    quads = -(-width // QUAD)
+    padded = weight.new_zeros((outputs, NEIGHBOUR_CHANNELS, *taps, quads * QUAD))
+    padded[:, :inputs, ..., :width] = weight.detach()
+    by_quad = torch.unflatten(padded, -1, (quads, QUAD))  # (out, 16, depth, height, quads, 4)
+    matrix = by_quad.permute(0, 2, 3, 4, 5, 1).flatten(1).to(dtype).contiguous()
+    first = -(taps[0] // 2) if origin_d is None else origin_d
+    return Term(matrix, (taps[0], taps[1], quads), first, QUAD - width // 2, QUAD, 0, 1, QUAD * NEIGHBOUR_CHANNELS)
 
 
 def convolve(
@@ -113,9 +125,10 @@ def convolve(
     """The sum of one or two convolutions that leave height and width as they are.
 
     Args:
-        parts: inputs, each of shape (images, depth, height, width, in), with their terms.
+        parts: inputs, each of shape (images, depth, height, width, in), with their terms; the first has the width of
+            the result.
         depth: of the result; that of the first input by default.
-    Returns: the result, shape (planes, images, depth, height, width, plane), and its moments where they are asked for.
+    Returns: the result, shape (images, depth, height, width, out), and its moments where they are asked for.
     """
     x, term = parts[0]
     more, more_term = parts[1] if len(parts) > 1 else (None, None)
@@ -123,8 +136,7 @@ def convolve(
     depth = depth or x.shape[1]
     outputs = term.matrix.shape[0]
     pixels = images * depth * height * width
-    plane = after.plane or outputs
-    out = x.new_empty((outputs // plane, images, depth, height, width, plane), dtype=after.dtype or x.dtype)
+    out = x.new_empty((images, depth, height, width, outputs), dtype=after.dtype or x.dtype)
     moments = None
     if after.has_moments:
         tiles = height * width // _piece(width)
@@ -136,22 +148,20 @@ def convolve(
             _pixels(more, tile, more_term.block) if more is not None and more_term is not None else None,
             _weights(more_term.matrix, tile, more_term.block) if more_term is not None else None,
             after.bias,
-            after.residual,
+            _results(after.residual, outputs, tile.width, tile.outputs) if after.residual is not None else None,
             after.pixel_scale,
             moments.values if moments else None,
-            out,
+            _results(out, outputs, tile.width, tile.outputs),
             depth,
             height,
             width,
-            pixels,
             outputs,
-            plane,
             begin,
             after.slope,
             *term.taps,
             *term[2:],
             *(more_term.taps if more_term else (0, 0, 0)),
-            *(more_term[2:] if more_term else (0, 0, 0, 0)),
+            *(more_term[2:] if more_term else (0, 0, 0, 0, 0, 0)),
             tile.width,
             tile.rows,
             tile.outputs,
@@ -172,6 +182,12 @@ def statistics(moments: Moments) -> Tensor:
     return out
 
 
+def spade_weight(gamma: Tensor, beta: Tensor) -> Tensor:
+    """Of eight channels the scales and then the shifts, and so on. Args, returns: shape (channels, ...)."""
+    by_eight = torch.stack([torch.unflatten(part, 0, (-1, 8)) for part in (gamma, beta)], dim=1)
+    return by_eight.flatten(0, 2)
+
+
 def copied_term(weight: Tensor, dtype: torch.dtype) -> Term:
     """Each copy's own taps, tightly; see `folding.copied_kernels`.
 
@@ -184,19 +200,27 @@ def copied_term(weight: Tensor, dtype: torch.dtype) -> Term:
         for column, kernel in enumerate(kernels):
             own = kernel.permute(0, 2, 3, 1).flatten(1)
             matrix[row, column, :, : own.shape[1]] = own
-    return Term(matrix.flatten(0, 2).to(dtype).contiguous(), (1, 3, 3), 0, 0, inputs // _BLOCK_K, _BLOCK_K)
+    return Term(matrix.flatten(0, 2).to(dtype).contiguous(), (1, 3, 3), 0, -1, 1, 0, inputs // _BLOCK_K, _BLOCK_K)
 
 
 def spade(
-    content: Tensor, statistics: Tensor, hidden: Tensor, term: Term, bias: Tensor, scale: int, slope: float
+    content: Tensor,
+    statistics: Tensor,
+    hidden: Tensor,
+    channel: int,
+    term: Term,
+    bias: Tensor,
+    scale: int,
+    slope: float,
 ) -> Tensor:
     """SPADE and leaky ReLU.
 
     Args:
         content: shape (images, height / scale, width / scale, channels); statistics: of it, as of `statistics`.
-        hidden: shape (images, 1, height, width, hidden), or by class (images, 9, height / 4, width / 4, hidden).
-        term, bias: of the convolution that gives scale, less 1, and shift in turn, for each channel; of hidden by
-            class a `copied_term`.
+        hidden: shape (images, 1, height, width, n), or by class (images, 9, height / 4, width / 4, n).
+        channel: of `hidden`, where this layer's begin.
+        term: of a `spade_weight`; of hidden by class a `copied_term`.
+        bias: shape (2, channels), float32: of scale and shift.
     Returns: shape (images, 1, height, width, channels).
     """
     images, classes, height, width, _ = hidden.shape
@@ -207,16 +231,18 @@ def spade(
     programs = images * copies**2 * height * width // 128 * (2 * channels // block)
     tile = _small_tile(width, block, programs, hidden.device)
     kernel = conv.spade_kernel if copies == 1 else conv.spade_copies_kernel
+    reads_pixels = copies == 1 and scale == 2
     kernel[(2 * channels // tile.outputs, images * height * width // (tile.width * tile.rows), copies**2)](
         _pixels(hidden, tile, term.block),
         _weights(term.matrix, tile, term.block),
         bias,
-        content,
+        content if reads_pixels else _results(content, copies // scale * channels, tile.width, block // 2),
         statistics,
-        out,
+        _results(out, copies * channels, tile.width, block // 2),
         height,
         width,
         channels,
+        channel,
         scale,
         slope,
         term.chunks,
@@ -247,17 +273,17 @@ def upsampled_matrix(kernels: Tensor, dtype: torch.dtype) -> Tensor:
     return matrix.flatten(0, 2).to(dtype).contiguous()
 
 
-def convolve_upsampled(x: Tensor, matrix: Tensor, bias: Tensor, scale: int, plane: int) -> Tensor:
+def convolve_upsampled(x: Tensor, matrix: Tensor, bias: Tensor, scale: int) -> Tensor:
     """A 3x3 convolution and ReLU on an image as if it were nearest-upsampled.
 
     Args: x: shape (images, 1, height, width, in); matrix: of `upsampled_matrix`; bias: shape (out,).
-    Returns: upsampled by 2, shape (out / plane, images, 1, 2 * height, 2 * width, plane); by 4, each class of copies
-        as an image, shape (out / plane, images, 9, height, width, plane).
+    Returns: upsampled by 2, shape (images, 1, 2 * height, 2 * width, out); by 4, each class of copies as an image,
+        shape (images, 9, height, width, out).
     """
     images, _, height, width, inputs = x.shape
     outputs, classes = len(bias), len(set(classes_of(scale)))
     image = (1, 2 * height, 2 * width) if scale == 2 else (classes**2, height, width)
-    out = x.new_empty((outputs // plane, images, *image, plane))
+    out = x.new_empty((images, *image, outputs))
     pixels = images * height * width
     for begin, end, tile in _tiles(width, outputs, pixels * classes**2, x.device):
         grid = ((end - begin) // tile.outputs, pixels // (tile.width * tile.rows), classes**2)
@@ -265,12 +291,10 @@ def convolve_upsampled(x: Tensor, matrix: Tensor, bias: Tensor, scale: int, plan
             _pixels(x, tile, _BLOCK_K),
             _weights(matrix, tile, _BLOCK_K),
             bias,
-            out,
-            pixels,
+            _results(out, 2 * outputs if scale == 2 else outputs, tile.width, tile.outputs),
             height,
             width,
             outputs,
-            plane,
             begin,
             classes,
             inputs // _BLOCK_K,
@@ -334,6 +358,11 @@ def _piece(width: int) -> int:
 
 def _pixels(x: Tensor, tile: Tile, block: int) -> Any:
     return TensorDescriptor(x, list(x.shape), list(x.stride()), [1, 1, 1, tile.width, block])
+
+
+def _results(x: Tensor, channels: int, tile_w: int, block: int) -> Any:
+    """As rows of that many channels."""
+    return TensorDescriptor(x, [x.numel() // channels, channels], [channels, 1], [tile_w, block])
 
 
 def _weights(matrix: Tensor, tile: Tile, block: int) -> Any:

@@ -55,22 +55,22 @@ def hourglass_input_kernel(
     parts,
     channels_out,
     width: tl.constexpr,
+    features: tl.constexpr,
     sharpness: tl.constexpr,
     block_p: tl.constexpr,
 ):
     """The difference of the keypoints' bumps, and the features moved with each keypoint, for a row and some parts.
 
     Args:
-        compressed: shape (sources, depth, height, width), int64: four float16 features of each voxel.
-        slots: shape (images,), int64.
+        compressed: shape (sources, depth, height, width, features); slots: shape (images,), int64.
         out: shape (images, depth, height, width, channels_out): all parts' bumps, then of each feature all parts.
     """
-    line = tl.program_id(0)
+    line = tl.program_id(1)
     image = line // (depth * height)
     z = line // height % depth
     y = line % height
     source = tl.load(slots + image)
-    part = tl.program_id(1) * block_p + tl.arange(0, block_p)
+    part = tl.program_id(0) * block_p + tl.arange(0, block_p)
     x = tl.arange(0, width)
     is_part = part < parts
     grid_x = coordinate(x, width)[None, :]
@@ -87,10 +87,8 @@ def hourglass_input_kernel(
     low_x = tl.floor(at_x)
     low_y = tl.floor(at_y)
     low_z = tl.floor(at_z)
-    first = tl.zeros((block_p, width), tl.float32)
-    second = tl.zeros((block_p, width), tl.float32)
-    third = tl.zeros((block_p, width), tl.float32)
-    fourth = tl.zeros((block_p, width), tl.float32)
+    feature = tl.arange(0, features)
+    moved = tl.zeros((block_p, width, features), tl.float32)
     for corner in tl.static_range(8):
         near_x = low_x + corner % 2
         near_y = low_y + corner // 2 % 2
@@ -100,18 +98,13 @@ def hourglass_input_kernel(
         base = ((source * depth + near_z.to(tl.int32)) * height + near_y.to(tl.int32)) * width
         weight = (1.0 - tl.abs(at_x - near_x)) * weight_of_row[:, None]
         inside = is_row[:, None] & (near_x >= 0) & (near_x < width)
-        word = tl.load(compressed + base[:, None] + near_x.to(tl.int32), inside, 0)
-        first += weight * half(word, 0)
-        second += weight * half(word, 1)
-        third += weight * half(word, 2)
-        fourth += weight * half(word, 3)
-    tl.store(row + parts, first.to(out.dtype.element_ty), is_part[:, None])
-    tl.store(row + 2 * parts, second.to(out.dtype.element_ty), is_part[:, None])
-    tl.store(row + 3 * parts, third.to(out.dtype.element_ty), is_part[:, None])
-    tl.store(row + 4 * parts, fourth.to(out.dtype.element_ty), is_part[:, None])
+        at = compressed + (base[:, None] + near_x.to(tl.int32))[:, :, None] * features + feature[None, None, :]
+        moved += weight[:, :, None] * tl.load(at, inside[:, :, None], 0.0).to(tl.float32)
+    at = row[:, :, None] + (1 + feature)[None, None, :] * parts
+    tl.store(at, moved.to(out.dtype.element_ty), is_part[:, None, None])
     # What fills the channels up to a multiple of 8.
-    filler = 5 * parts + tl.arange(0, 8)
-    is_filler = (filler < channels_out) & (tl.program_id(1) == 0)
+    filler = (1 + features) * parts + tl.arange(0, 8)
+    is_filler = (filler < channels_out) & (tl.program_id(0) == 0)
     at = out + (line * width + x)[None, :] * channels_out + filler[:, None]
     tl.store(at, tl.zeros((8, width), out.dtype.element_ty), is_filler[:, None])
 
@@ -128,7 +121,7 @@ def depth_sum(partial, inside, at, slice_stride, step, z, depth):
 
 
 @triton.jit
-def slices_kernel(
+def halve_kernel(
     partial,
     bias,
     out,
@@ -136,15 +129,13 @@ def slices_kernel(
     depth,
     height,
     width,
-    stride,
     channels: tl.constexpr,
-    pool: tl.constexpr,
     block: tl.constexpr,
 ):
-    """Sum over depth, bias, ReLU, and the mean of `pool` x `pool` pixels.
+    """The way down: sum over depth, bias, ReLU, and the mean of 2 x 2 pixels.
 
     Args:
-        partial: shape (images * depth, pool * height, pool * width, stride), of which the first 3 * channels by tap.
+        partial: shape (images * depth, 2 * height, 2 * width, 3 * channels), by tap.
         out: shape (images * depth, height, width, channels), `elements` in all.
     """
     element = tl.program_id(0) * block + tl.arange(0, block)
@@ -152,15 +143,15 @@ def slices_kernel(
     m = element // channels
     c = element % channels
     z = m // (height * width) % depth
-    wide = width * pool
-    corner = (m // width * pool) * wide + m % width * pool
+    wide = width * 2
+    corner = (m // width * 2) * wide + m % width * 2
     offset = tl.load(bias + c, inside, 0.0)
-    slice_stride = height * pool * wide * stride
+    slice_stride = height * 2 * wide * 3 * channels
     total = tl.zeros((block,), tl.float32)
-    for pixel in tl.static_range(pool * pool):
-        at = (corner + pixel // pool * wide + pixel % pool) * stride + c
+    for pixel in tl.static_range(4):
+        at = (corner + pixel // 2 * wide + pixel % 2) * 3 * channels + c
         total += tl.maximum(depth_sum(partial, inside, at, slice_stride, channels, z, depth) + offset, 0.0)
-    tl.store(out + element, (total / (pool * pool)).to(out.dtype.element_ty), inside)
+    tl.store(out + element, (total * 0.25).to(out.dtype.element_ty), inside)
 
 
 @triton.jit
@@ -175,17 +166,17 @@ def join_kernel(
     width,
     channels: tl.constexpr,
     skip_channels: tl.constexpr,
+    joined: tl.constexpr,
     block: tl.constexpr,
 ):
-    """The way up: sum over depth of each pixel's class, bias, ReLU; beside it what the way down gave.
+    """The way up: sum over depth of each pixel's class, bias, ReLU; beside it what the way down gave, or some of it.
 
     Args:
         partial: shape (images * depth, height / 2 + 1, width / 2 + 1, 3 * 2 * 2 * channels), by tap and class.
         skip: shape (images * depth, height, width, skip_channels).
-        out: shape (images * depth, height, width, channels + skip_channels), `elements` in all.
+        out: shape (images * depth, height, width, joined), `elements` in all.
     """
     element = tl.program_id(0) * block + tl.arange(0, block)
-    joined: tl.constexpr = channels + skip_channels
     m = element // joined
     c = element % joined
     x = m % width
@@ -206,8 +197,57 @@ def join_kernel(
 
 
 @triton.jit
+def neighbours_kernel(
+    source,
+    bias,
+    out,
+    depth,
+    height,
+    width,
+    stride,
+    channel,
+    channels,
+    taps: tl.constexpr,
+    quad: tl.constexpr,
+    block_x: tl.constexpr,
+    block_c: tl.constexpr,
+):
+    """Lay channels of four pixels side by side, so that a convolution reads as many inputs at once as it can use.
+
+    Args:
+        source: shape (images * depth, height, width, stride), of which `channels` from `channel` on are taken; where
+            there is a bias, what each gives to slices and rows around, by tap, is first summed, with ReLU.
+        out: shape (images * depth, height, width + 2 * quad, quad * block_c): at x the pixels x - quad, x - quad + 1,
+            and so on, and zeros beyond the edges.
+    """
+    line = tl.program_id(1)
+    z = line // height % depth
+    y = line % height
+    x = tl.program_id(0) * block_x + tl.arange(0, block_x) - quad
+    c = tl.arange(0, block_c)
+    inside = ((x >= 0) & (x < width))[:, None] & (c < channels)[None, :]
+    value = tl.zeros((block_x, block_c), tl.float32)
+    for tap in tl.static_range(taps * taps):
+        from_z = z + tap // taps - taps // 2
+        from_y = y + tap % taps - taps // 2
+        is_line = (from_z >= 0) & (from_z < depth) & (from_y >= 0) & (from_y < height)
+        pixel = (line + (tap // taps - taps // 2) * height + tap % taps - taps // 2) * width + x
+        at = source + pixel[:, None] * stride + (channel + tap * channels + c)[None, :]
+        value += tl.load(at, inside & is_line, 0.0).to(tl.float32)
+    if bias is not None:
+        value = tl.maximum(value + tl.load(bias + c, c < channels, 0.0)[None, :], 0.0)
+    value = tl.where(inside, value, 0.0).to(out.dtype.element_ty)
+    wide = width + 2 * quad
+    for neighbour in tl.static_range(quad):
+        to = x + quad - neighbour
+        at = out + ((line * wide + to) * quad + neighbour)[:, None] * block_c + c[None, :]
+        tl.store(at, value, ((to >= 0) & (to < wide))[:, None] & (c < block_c)[None, :])
+
+
+@triton.jit
 def move_kernel(
-    partial,
+    near,
+    far,
     bias,
     features,
     slots,
@@ -217,7 +257,8 @@ def move_kernel(
     depth,
     height,
     width,
-    stride,
+    near_stride: tl.constexpr,
+    far_stride: tl.constexpr,
     parts: tl.constexpr,
     taps: tl.constexpr,
     channels: tl.constexpr,
@@ -226,11 +267,13 @@ def move_kernel(
 ):
     """The mask from what slices and rows around give to it, the deformation by it, and the features read there.
 
-    Two float16 are read at once, as one int32.
+    Two float16 are read at once, as one int32. What a voxel gives to the masks is, for each tap of slices, a number for
+    each part: of the first of these, `near` has sums over rows and columns; of the others, `far` has sums over columns
+    alone, for each tap of rows.
 
     Args:
-        partial: shape (images, depth, height, width, stride), int32: what each voxel gives to the masks around it, by
-            tap of slice and row and then by part, the even one lower.
+        near: shape (images, depth, height, width, near_stride), int32.
+        far: shape (images, depth, height, width, far_stride), int32, by tap of rows.
         features: shape (sources, depth, height, width, channels / 2), int32.
         out: shape (images, height, width, depth * channels), float16.
         block_p: a power of 2, not less than half of `parts`.
@@ -243,21 +286,31 @@ def move_kernel(
     x = tile % across * block_x + tl.arange(0, block_x)
     y = tile // across % height
     image = tile // across // height
+    pairs: tl.constexpr = parts // 2
+    others: tl.constexpr = taps * pairs - near_stride
     pair = tl.arange(0, block_p)
-    is_pair = pair < parts // 2
+    is_pair = pair < pairs
     even = tl.zeros((block_x, block_p), tl.float32) + tl.load(bias + 2 * pair, is_pair, float("-inf"))[None, :]
     odd = tl.zeros((block_x, block_p), tl.float32) + tl.load(bias + 2 * pair + 1, is_pair, float("-inf"))[None, :]
-    for tap_z in range(taps):
+    for tap_z in tl.static_range(taps):
         from_z = z + tap_z - taps // 2
-        is_slice = is_pair & (from_z >= 0) & (from_z < depth)
-        for tap_y in tl.static_range(taps):
-            from_y = y + tap_y - taps // 2
-            inside = is_slice & (from_y >= 0) & (from_y < height)
-            voxel = ((image * depth + from_z) * height + from_y) * width + x
-            at = voxel.to(tl.int64)[:, None] * stride + ((tap_z * taps + tap_y) * (parts // 2) + pair)[None, :]
-            word = tl.load(partial + at, inside[None, :], 0)
+        column = tap_z * pairs + pair
+        inside = is_pair & (from_z >= 0) & (from_z < depth)
+        if tap_z * pairs < near_stride:
+            voxel = ((image * depth + from_z) * height + y) * width + x
+            at = near + voxel[:, None] * near_stride + column[None, :]
+            word = tl.load(at, (inside & (column < near_stride))[None, :], 0)
             even += half(word, 0)
             odd += half(word, 1)
+        if (tap_z + 1) * pairs > near_stride:
+            for tap_y in tl.static_range(taps):
+                from_y = y + tap_y - taps // 2
+                is_far = inside & (column >= near_stride) & (from_y >= 0) & (from_y < height)
+                voxel = ((image * depth + from_z) * height + from_y) * width + x
+                at = far + voxel[:, None] * far_stride + (tap_y * others + column - near_stride)[None, :]
+                word = tl.load(at, is_far[None, :], 0)
+                even += half(word, 0)
+                odd += half(word, 1)
     most = tl.maximum(tl.max(even, 1), tl.max(odd, 1))[:, None]
     even = tl.exp(even - most)
     odd = tl.exp(odd - most)
