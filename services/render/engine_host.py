@@ -142,9 +142,19 @@ class EngineHost:
         each = self.thread.engine.capabilities.prepared_bytes
         metrics.PREPARED_BYTES.labels(self.name).set(len(self._prepared) * each)
 
-    def admit(self, session: int, asked_hz: int) -> bool:
-        """Let a live stream in. Returns: False if there is no room."""
+    def admit(self, session: int, asked_hz: int, *, is_last: bool) -> bool:
+        """Let a live stream in.
+
+        Args: is_last: nobody else could draw it, so an empty engine takes it however slow it is.
+        Returns: False if there is no room.
+        """
         is_in = self._capacity.admit(session, asked_hz, self.thread.now_s)
+        if not is_in and not self._capacity.faces:
+            # Measured while the machine was busy, perhaps; and while nothing is drawn, nothing tells.
+            self._called.set()
+            if is_last:
+                self._capacity.join(session, asked_hz, self.thread.now_s)
+                is_in = True
         metrics.FACES.labels(self.name).set(self._capacity.faces)
         return is_in
 

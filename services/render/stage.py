@@ -102,10 +102,10 @@ class Stage:
         sitter, session = self.sitter(avatar_id), next(self._sessions)
         why_not = ""
         for home in self.engines:
-            if is_live and not home.admit(session, rate_hz):
+            away = self._fallback if home is self._main else None
+            if is_live and not home.admit(session, rate_hz, is_last=away is None):
                 why_not = why_not or home.fullness
                 continue
-            away = self._fallback if home is self._main else None
             info = media_pb2.EngineInfo(name=home.name, reason=f"{home.name} draws: {why_not}") if why_not else None
             make = partial(Seat, session, sitter, home, away, size, codec, rate_hz)
             try:

@@ -279,6 +279,28 @@ async def test_without_another_engine_one_face_too_many_is_refused(data_dir: Pat
             await rest_of(call)
 
 
+async def test_an_engine_that_nothing_else_can_replace_takes_the_first_however_slow_it_is(data_dir: Path) -> None:
+    engine = BatchEngine({1: 0.2}, clock := ManualClock())
+    async with serving(data_dir, engine, clock=clock) as face:
+        call = await opened(face)
+        assert (await refusal(face, config())).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        await rest_of(call)
+
+
+async def test_an_engine_that_was_measured_on_a_busy_machine_is_measured_again(data_dir: Path) -> None:
+    costs_s = {1: 0.2}
+    engine = BatchEngine(costs_s, clock := ManualClock())
+    async with serving(data_dir, engine, fallback=FlatEngine(), clock=clock) as face:
+        costs_s[1] = 0.002
+        call, told = await started(face)
+        assert told.engine.name == "simple"
+        await until(lambda: face.stage.engines[0].thread.costs.frames_per_s > 100)
+        other, told = await started(face)
+        assert told.engine.name == "batches"
+        for open_call in (call, other):
+            await rest_of(open_call)
+
+
 @pytest.mark.parametrize("error", [EngineError, InvalidRequestError, OverloadedError])
 async def test_a_portrait_that_the_engine_cannot_take_is_drawn_by_the_other_and_the_place_is_free(
     data_dir: Path, default_file: bytes, error: type[AvatarError]
