@@ -202,6 +202,7 @@ class EngineHost:
         """Measure what a batch of each size takes. Raises: EngineError if it cannot draw."""
         job = FrameJob(await self.prepared(sitter), _LIVELY, MAX_SIZE, VideoCodec.I420)
         costs = self.thread.costs
+        await self.thread.run(costs.forget)
         for size in self.thread.engine.capabilities.batch_sizes:
             await self._spent_s(job, size)
             spent_s: list[float] = []

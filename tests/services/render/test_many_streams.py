@@ -293,7 +293,7 @@ async def test_an_engine_that_was_measured_on_a_busy_machine_is_measured_again(d
     async with serving(data_dir, engine, fallback=FlatEngine(), clock=clock) as face:
         costs_s[1] = 0.002
         call, told = await started(face)
-        assert told.engine.name == "simple"
+        assert told.engine.name == "flat"
         await until(lambda: face.stage.engines[0].thread.costs.frames_per_s > 100)
         other, told = await started(face)
         assert told.engine.name == "batches"
