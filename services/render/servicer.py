@@ -155,6 +155,7 @@ class _Stream:
             engine=terms.engine,
             blendshape_names=BLENDSHAPE_NAMES,
             look_ahead_duration=duration_of_s(LOOK_AHEAD_S),
+            reads_motion=seat.home.thread.engine.capabilities.reads_motion,
         )
         await self._write(started=started)
 

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import grpc
@@ -168,6 +169,14 @@ async def _portrait(given: argparse.Namespace) -> None:
 
 async def _talk(given: argparse.Namespace) -> None:
     out = _to_write(given.out, ".mp4")
+    if given.text is None and given.audio is None and given.drive is None:
+        raise InvalidRequestError(
+            "say what the face is to do: --text, --audio, --drive, or --drive with one of the others"
+        )
+    keep = None if given.keep_motion is None else _to_write(given.keep_motion, ".npz")
+    if keep is not None and given.drive is None:
+        raise InvalidRequestError("--keep-motion keeps the motion of a driving file; name one with --drive")
+    motion = None if given.drive is None else _read(given.drive)
     portrait = None if given.portrait is None else _read(given.portrait)
     if portrait is not None and not given.consent:
         print("by using this portrait you say that whoever it shows agrees; --consent says who, and how")
@@ -175,15 +184,29 @@ async def _talk(given: argparse.Namespace) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as bar:
         task = bar.add_task("speaking", total=1.0)
-        async with channels(["render"] if given.text is None else ["render", "tts"]) as to:
+        async with channels(["render"] if given.text is None else ["render", "tts"]) as to, AsyncExitStack() as held:
+            speech: talk.Speech | None = None
             if given.text is not None:
                 speech = await talk.synthesise(to["tts"], given.text, given.language, given.voice)
-            else:
+            elif given.audio is not None:
                 speech = talk.read_recording(given.audio)
-            async with talk.avatar_of(to["render"], portrait, out.stem, consent, confirmed=given.confirm) as avatar:
-                bar.update(task, description="drawing")
-                pictures = talk.frames(to["render"], avatar, speech)
-                count = await talk.write_mp4(out, speech, pictures, lambda share: bar.update(task, completed=share))
+            avatar = await held.enter_async_context(
+                talk.avatar_of(to["render"], portrait, out.stem, consent, confirmed=given.confirm)
+            )
+            drawing = await held.enter_async_context(
+                talk.Drawing.of(render_pb2_grpc.RenderServiceStub(to["render"]), avatar)
+            )
+            said = heard = speech
+            if motion is not None:
+                bar.update(task, description="watching")
+                said, heard, kept = await drawing.driven(motion, given.drive, speech)
+                if keep is not None:
+                    keep.write_bytes(kept)
+            assert said is not None
+            assert heard is not None
+            bar.update(task, description="drawing")
+            pictures = await held.enter_async_context(aclosing(drawing.frames(said)))
+            count = await talk.write_mp4(out, heard, pictures, lambda share: bar.update(task, completed=share))
     print(f"{out}: {count} frames at {talk.FRAME_RATE_HZ} fps")
 
 
@@ -267,11 +290,18 @@ def _parser() -> argparse.ArgumentParser:
     delete.add_argument("avatar", help="as `avatar portrait list` names it, avatars/...")
     portrait.set_defaults(run=lambda given: asyncio.run(_portrait(given)))
 
-    talking = commands.add_parser("talk", help="make a video of a talking face")
+    talking = commands.add_parser("talk", help="make a video of a face that says something, or moves like another video")
     talking.add_argument("--portrait", type=Path, help="JPEG, PNG or WebP; without it the default face talks")
-    source = talking.add_mutually_exclusive_group(required=True)
+    source = talking.add_mutually_exclusive_group()
     source.add_argument("--text", help="what to say")
     source.add_argument("--audio", type=Path, help="a recording to follow")
+    talking.add_argument(
+        "--drive",
+        type=Path,
+        help="a video of 60 s at most whose face moves this one, or a motion template (.pkl of LivePortrait, .npz); "
+        "beside --text or --audio, which then move the lips and last as they do. Needs the engine liveportrait",
+    )
+    talking.add_argument("--keep-motion", type=Path, help="NPZ file for the motion of --drive, to be used again")
     talking.add_argument("-o", "--out", type=Path, required=True, help="MP4 file to write")
     talking.add_argument("--language", default="en", help=_LANGUAGE)
     talking.add_argument("--voice", default="", help=_VOICE)

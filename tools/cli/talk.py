@@ -1,13 +1,15 @@
-"""`avatar talk`: a talking MP4 from a portrait and a text or a recording."""
+"""`avatar talk`: an MP4 of a portrait that speaks, moves as in a driving file, or both."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, cast
 
 import av
 import grpc
@@ -17,8 +19,8 @@ from avatar.render.v1 import render_pb2, render_pb2_grpc
 from avatar.tts.v1 import tts_pb2, tts_pb2_grpc
 from numpy.typing import NDArray
 
-from services.common.errors import InvalidRequestError
-from services.common.timing import duration_of
+from services.common.errors import InvalidRequestError, NotReadyError, UnsupportedError
+from services.common.timing import duration_of, seconds_of
 
 SAMPLE_RATE_HZ = 48_000
 FRAME_RATE_HZ = 25
@@ -26,6 +28,8 @@ FRAME_RATE_HZ = 25
 _TAIL_S = 0.4
 _AUDIO_CHUNK = SAMPLE_RATE_HZ // 10
 _UTTERANCE = "talk"
+_PIECE_BYTES = 1024 * 1024
+_Request = render_pb2.StreamingRenderRequest
 _FORMAT = media_pb2.AudioFormat(
     encoding=media_pb2.AUDIO_ENCODING_LINEAR16, sample_rate_hertz=SAMPLE_RATE_HZ, channel_count=1
 )
@@ -58,19 +62,34 @@ async def synthesise(channel: grpc.aio.Channel, text: str, language_code: str, v
 
 def read_recording(path: Path) -> Speech:
     """Speech of a recording in any container and format. Raises: InvalidRequestError if there is no sound in it."""
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
-    chunks: list[NDArray[np.int16]] = []
     try:
-        with av.open(str(path)) as container:
-            for frame in container.decode(audio=0):
-                chunks += [out.to_ndarray()[0] for out in resampler.resample(frame)]
-            chunks += [out.to_ndarray()[0] for out in resampler.resample(None)]
+        samples = _decoded_sound(path)
     except (av.FFmpegError, IndexError, OSError) as bad:
         known = "WAV, FLAC, MP3, OGG, WebM and M4A"
         raise InvalidRequestError(f"{path} is no recording that can be read; {known} can") from bad
-    if not chunks:
+    if not len(samples):
         raise InvalidRequestError(f"there is no sound in {path}")
-    return Speech(np.concatenate(chunks))
+    return Speech(samples)
+
+
+def sound_of(path: Path, count: int) -> NDArray[np.int16]:
+    """The sound of a driving file, shape (count,); silence where it has none, or ends sooner."""
+    # A template is no container of sound; what a video's sound is worth shows when it is played.
+    samples = np.zeros(0, np.int16)
+    with contextlib.suppress(av.FFmpegError, IndexError, OSError):
+        samples = _decoded_sound(path)[:count]
+    return np.pad(samples, (0, count - len(samples)))
+
+
+def _decoded_sound(path: Path) -> NDArray[np.int16]:
+    """Shape (n,), at SAMPLE_RATE_HZ. Raises: FFmpegError; IndexError if there is no track of sound; OSError."""
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
+    chunks: list[NDArray[np.int16]] = [np.zeros(0, np.int16)]
+    with av.open(str(path)) as container:
+        for frame in container.decode(audio=0):
+            chunks += [out.to_ndarray()[0] for out in resampler.resample(frame)]
+        chunks += [out.to_ndarray()[0] for out in resampler.resample(None)]
+    return np.concatenate(chunks)
 
 
 @contextlib.asynccontextmanager
@@ -98,43 +117,104 @@ async def avatar_of(
         await stub.DeleteAvatar(render_pb2.DeleteAvatarRequest(name=made.name))
 
 
-async def frames(channel: grpc.aio.Channel, avatar: str, speech: Speech) -> AsyncIterator[bytes]:
-    """I420 frames of 512 x 512 at 25 fps, one for each 40 ms of the speech and its tail."""
-    request_type = render_pb2.StreamingRenderRequest
-    tail = np.zeros(round(_TAIL_S * SAMPLE_RATE_HZ), np.int16)
-    samples = np.concatenate([speech.samples, tail])
+class Drawing:
+    """A stream of the face service, for the pictures of one film."""
 
-    async def requests() -> AsyncIterator[render_pb2.StreamingRenderRequest]:
-        yield request_type(
-            config=render_pb2.RenderConfig(
-                avatar=avatar,
-                video_format=render_pb2.VideoFormat(codec=render_pb2.VIDEO_CODEC_I420, frame_rate_hertz=FRAME_RATE_HZ),
-                frame_clock=render_pb2.FRAME_CLOCK_AUDIO,
-                audio_format=_FORMAT,
-            )
+    def __init__(self, call: Any, started: render_pb2.StreamingRenderResponse.Started) -> None:
+        self._call = call
+        self._started = started
+
+    @staticmethod
+    @contextlib.asynccontextmanager
+    async def of(render: Any, avatar: str) -> AsyncIterator[Drawing]:
+        """Open it, and end it afterwards. Args: render: a stub of RenderService. Raises: AioRpcError."""
+        call = render.StreamingRender()
+        config = render_pb2.RenderConfig(
+            avatar=avatar,
+            video_format=render_pb2.VideoFormat(codec=render_pb2.VIDEO_CODEC_I420, frame_rate_hertz=FRAME_RATE_HZ),
+            frame_clock=render_pb2.FRAME_CLOCK_AUDIO,
+            audio_format=_FORMAT,
         )
-        if speech.visemes:
-            yield request_type(visemes=request_type.Visemes(utterance_id=_UTTERANCE, visemes=speech.visemes))
-        for sequence, start in enumerate(range(0, len(samples), _AUDIO_CHUNK)):
-            yield request_type(
-                audio=media_pb2.AudioChunk(
-                    utterance_id=_UTTERANCE,
-                    sequence=sequence,
-                    start_offset=duration_of(start, SAMPLE_RATE_HZ),
-                    data=samples[start : start + _AUDIO_CHUNK].astype("<i2").tobytes(),
-                )
-            )
-        yield request_type(utterance_done=request_type.UtteranceDone(utterance_id=_UTTERANCE))
+        try:
+            await call.write(_Request(config=config))
+            first = await call.read()
+            if first is grpc.aio.EOF:
+                raise NotReadyError("the face service ended the stream at once")
+            yield Drawing(call, first.started)
+        finally:
+            call.cancel()
 
-    async for response in render_pb2_grpc.RenderServiceStub(channel).StreamingRender(requests()):
-        if response.WhichOneof("response") == "frame":
-            yield response.frame.data
+    async def drive(self, file: bytes) -> render_pb2.StreamingRenderResponse.Driving:
+        """Let a driving file move the face, in the frames that follow.
+
+        Raises: UnsupportedError if the engine reads none; InvalidRequestError; AioRpcError if the file is refused.
+        """
+        if not file:
+            raise InvalidRequestError("the driving file is empty")
+        if not self._started.reads_motion:
+            why = self._started.engine.reason
+            raise UnsupportedError(f"recorded motion cannot move this face: {why}; liveportrait reads motion")
+        for start in range(0, len(file), _PIECE_BYTES):
+            piece, is_last = file[start : start + _PIECE_BYTES], start + _PIECE_BYTES >= len(file)
+            await self._call.write(_Request(drive=_Request.Drive(data=piece, is_last=is_last)))
+        while (response := await self._call.read()) is not grpc.aio.EOF:
+            if response.WhichOneof("response") == "driving":
+                return cast("render_pb2.StreamingRenderResponse.Driving", response.driving)
+        raise NotReadyError("the face service ended the stream before it had read the driving file")
+
+    async def driven(self, file: bytes, path: Path, speech: Speech | None) -> tuple[Speech, Speech, bytes]:
+        """Let a driving file move the face.
+
+        Args:
+            path: where the file is from, for its sound.
+            speech: what moves the lips instead, if anything does.
+        Returns: what the face is to say, what is to be heard, and the motion as a file to be used again.
+        Raises: as `drive`.
+        """
+        driving = await self.drive(file)
+        if speech is not None:
+            return speech, speech, driving.motion
+        # The lips are the motion's: the face is told nothing, whatever the video sounds like.
+        count = round(seconds_of(driving.duration) * SAMPLE_RATE_HZ)
+        return Speech(np.zeros(count, np.int16)), Speech(sound_of(path, count)), driving.motion
+
+    async def frames(self, speech: Speech) -> AsyncGenerator[bytes]:
+        """I420 frames of 512 x 512 at 25 fps, one for each 40 ms of the speech and its tail. Raises: AioRpcError."""
+        sending = asyncio.create_task(self._send(speech))
+        try:
+            while (response := await self._call.read()) is not grpc.aio.EOF:
+                if response.WhichOneof("response") == "frame":
+                    yield response.frame.data
+            await sending
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    async def _send(self, speech: Speech) -> None:
+        tail = np.zeros(round(_TAIL_S * SAMPLE_RATE_HZ), np.int16)
+        samples = np.concatenate([speech.samples, tail])
+        if speech.visemes:
+            visemes = _Request.Visemes(utterance_id=_UTTERANCE, visemes=speech.visemes)
+            await self._call.write(_Request(visemes=visemes))
+        for sequence, start in enumerate(range(0, len(samples), _AUDIO_CHUNK)):
+            chunk = media_pb2.AudioChunk(
+                utterance_id=_UTTERANCE,
+                sequence=sequence,
+                start_offset=duration_of(start, SAMPLE_RATE_HZ),
+                data=samples[start : start + _AUDIO_CHUNK].astype("<i2").tobytes(),
+            )
+            await self._call.write(_Request(audio=chunk))
+        await self._call.write(_Request(utterance_done=_Request.UtteranceDone(utterance_id=_UTTERANCE)))
+        await self._call.done_writing()
 
 
 async def write_mp4(
     path: Path, speech: Speech, pictures: AsyncIterator[bytes], progress: Callable[[float], None]
 ) -> int:
-    """Write H.264 and AAC. Args: progress: told the share that is done, 0 to 1. Returns: how many frames were written.
+    """Write H.264 and AAC.
+
+    Args: speech: what is heard; progress: told the share that is done, 0 to 1.
+    Returns: how many frames were written.
 
     The file appears under its name only once it is whole.
     """

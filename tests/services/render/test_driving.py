@@ -39,6 +39,14 @@ def brightness(answer: Any) -> float:
     return float((luma.mean() - 16) * 255 / 219)
 
 
+async def test_a_caller_is_told_first_whether_motion_is_read(data_dir: Path) -> None:
+    for engine, reads_motion in ((DrivenEngine(), True), (FlatEngine(), False)):
+        async with serving(data_dir, engine) as render:
+            call = render.render.StreamingRender()
+            assert (await asked(call, config())).started.reads_motion is reads_motion
+            await rest_of(call)
+
+
 async def test_a_file_in_pieces_is_read_and_moves_the_frames_that_follow(data_dir: Path) -> None:
     async with serving(data_dir, DrivenEngine()) as render:
         call = await opened(render)

@@ -127,7 +127,7 @@ class _Video:
         self._file, self._container = file, name
         with self._opened() as container:
             stream = container.streams.video[0]
-            announced_hz, pixels = float(stream.average_rate or 0.0), stream.width * stream.height
+            announced_hz, pixels = float(stream.guessed_rate or 0.0), stream.width * stream.height
         if pixels > MAX_PIXELS:
             raise InvalidRequestError(
                 f"pictures of {stream.width} x {stream.height} are too large; {MAX_PIXELS} pixels at most are read"

@@ -715,9 +715,7 @@ class StreamingRenderRequest(_message.Message):
 
     @_builtins.property
     def drive(self) -> Global___StreamingRenderRequest.Drive:
-        """Move the face by a driving video or a motion template from the next frame on. UNIMPLEMENTED where the engine in
-        Started cannot.
-        """
+        """Move the face by a driving video or a motion template from the next frame on, where Started.reads_motion says so."""
 
     def __init__(
         self,
@@ -849,6 +847,9 @@ class StreamingRenderResponse(_message.Message):
         ENGINE_FIELD_NUMBER: _builtins.int
         BLENDSHAPE_NAMES_FIELD_NUMBER: _builtins.int
         LOOK_AHEAD_DURATION_FIELD_NUMBER: _builtins.int
+        READS_MOTION_FIELD_NUMBER: _builtins.int
+        reads_motion: _builtins.bool
+        """Whether drive can move this face; else it is UNIMPLEMENTED."""
         @_builtins.property
         def config(self) -> Global___RenderConfig:
             """The caller's config with every default filled in, and with the frame rate that there is room for: see Changed."""
@@ -872,10 +873,11 @@ class StreamingRenderResponse(_message.Message):
             engine: _media_pb2.EngineInfo | None = ...,
             blendshape_names: _abc.Iterable[_builtins.str] | None = ...,
             look_ahead_duration: _duration_pb2.Duration | None = ...,
+            reads_motion: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "engine", b"engine", "look_ahead_duration", b"look_ahead_duration"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["blendshape_names", b"blendshape_names", "config", b"config", "engine", b"engine", "look_ahead_duration", b"look_ahead_duration"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["blendshape_names", b"blendshape_names", "config", b"config", "engine", b"engine", "look_ahead_duration", b"look_ahead_duration", "reads_motion", b"reads_motion"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
