@@ -47,6 +47,11 @@ class Costs:
         """How many frames a draw of `count` has room for."""
         return next(size for size in self._sizes if size >= count)
 
+    def measured(self, count: int, seconds: float) -> None:
+        """A draw of `count` frames takes so long now, whatever the last ones took."""
+        self._seen[self.padded(count)].clear()
+        self.observe(count, seconds)
+
     def observe(self, count: int, seconds: float) -> None:
         """A draw of `count` frames took so long."""
         size = self.padded(count)

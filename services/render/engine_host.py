@@ -202,14 +202,13 @@ class EngineHost:
         """Measure what a batch of each size takes. Raises: EngineError if it cannot draw."""
         job = FrameJob(await self.prepared(sitter), _LIVELY, MAX_SIZE, VideoCodec.I420)
         costs = self.thread.costs
-        await self.thread.run(costs.forget)
         for size in self.thread.engine.capabilities.batch_sizes:
             await self._spent_s(job, size)
             spent_s: list[float] = []
             while sum(spent_s) < _CALIBRATION_S and len(spent_s) < _CALIBRATION_DRAWS:
                 spent_s.append(await self._spent_s(job, size))
             # On the thread that observes what frames take.
-            await self.thread.run(partial(costs.observe, size, min(spent_s)))
+            await self.thread.run(partial(costs.measured, size, min(spent_s)))
         metrics.CAPACITY.labels(self.name).set(costs.frames_per_s)
         log.info("engine_calibrated", engine=self.name, path=self.info.path, frames_per_s=round(costs.frames_per_s, 1))
 
