@@ -290,7 +290,9 @@ def _parser() -> argparse.ArgumentParser:
     delete.add_argument("avatar", help="as `avatar portrait list` names it, avatars/...")
     portrait.set_defaults(run=lambda given: asyncio.run(_portrait(given)))
 
-    talking = commands.add_parser("talk", help="make a video of a face that says something, or moves like another video")
+    talking = commands.add_parser(
+        "talk", help="make a video of a face that says something, or moves like another video"
+    )
     talking.add_argument("--portrait", type=Path, help="JPEG, PNG or WebP; without it the default face talks")
     source = talking.add_mutually_exclusive_group()
     source.add_argument("--text", help="what to say")
