@@ -119,3 +119,15 @@ def test_painted_people_are_found_and_those_turned_far_are_said(
     examined = examiner.examine(decode((test_data / "portraits" / name).read_bytes()))
     assert examined.score > 0.7
     assert any("turned" in warning for warning in examined.warnings) is turned
+
+
+def test_a_face_is_followed_from_picture_to_picture_until_it_is_gone(
+    landmarker: FaceLandmarker, default_file: bytes
+) -> None:
+    picture = ava(default_file)
+    (face,) = landmarker.find(picture)
+    moved = np.roll(picture, 20, axis=1)
+    followed = landmarker.follow(moved, face.points)
+    assert followed is not None
+    assert np.abs(followed[:, 0] - face.points[:, 0] - 20).max() < 8
+    assert landmarker.follow(np.full_like(picture, 128), face.points) is None

@@ -48,11 +48,9 @@ class Session(Protocol):
 
 def open_session(path: Path) -> Session:
     """A model on one thread of the CPU. Raises: NotReadyError if it cannot be loaded."""
-    try:
-        import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as runtime
-    except ImportError as missing:
-        raise NotReadyError(f"{path.name} is read by the package onnxruntime, which is not installed") from missing
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as runtime
+
     # Its errors have no base of their own.
     failures = tuple(kind for kind in vars(runtime).values() if isinstance(kind, type) and issubclass(kind, Exception))
     options = onnxruntime.SessionOptions()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,8 +57,15 @@ class FaceReader:
 
     @staticmethod
     def of_folder(weights: Path) -> FaceReader:
-        """Args: weights: the official `pretrained_weights`. Raises: NotReadyError if a model in it cannot be loaded."""
+        """Without ONNX Runtime, as without the models.
+
+        Args: weights: the official `pretrained_weights`.
+        Raises: NotReadyError if a model in it cannot be loaded.
+        """
         detector, points, landmarks = (weights / file for file in (DETECTOR_FILE, POINTS_FILE, LANDMARKS_FILE))
+        if importlib.util.find_spec("onnxruntime") is None:
+            log.info("landmark_models_not_used", reason="onnxruntime is not installed", instead="mesh")
+            return FaceReader()
         has_insightface = detector.is_file() and points.is_file()
         return FaceReader(
             InsightFace(open_session(detector), open_session(points)) if has_insightface else None,

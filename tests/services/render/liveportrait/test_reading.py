@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -239,3 +240,11 @@ def test_a_detector_without_its_points_is_no_detector(tmp_path: Path) -> None:
     assert FaceReader.of_folder(tmp_path).route == "mesh+mesh"
     (tmp_path / POINTS_FILE).write_bytes(path.read_bytes())
     assert FaceReader.of_folder(tmp_path).route == "insightface+mesh"
+
+
+def test_without_onnx_runtime_the_mesh_does_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / LANDMARKS_FILE
+    path.parent.mkdir()
+    path.write_bytes(b"nobody reads it")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert FaceReader.of_folder(tmp_path).route == "mesh+mesh"
