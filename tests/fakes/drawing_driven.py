@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,8 +37,12 @@ class DrivenEngine(FlatEngine):
     def __init__(self) -> None:
         self.is_lost = False
         self.states: list[FaceState] = []
+        # Cleared to hold the engine inside the next file.
+        self.may_read = threading.Event()
+        self.may_read.set()
 
     def read_motion(self, file: bytes) -> RecordedMotion:
+        assert self.may_read.wait(timeout=30)
         if self.is_lost:
             raise DeviceLostError("the cable was pulled")
         if not file.startswith(b"CLIP"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from services.common.timing import seconds_of
 from services.render.requests import MAX_DRIVING_BYTES, MAX_PIECE_BYTES
+from services.render.stage import MAX_WAITING_MOTIONS
 from tests.fakes.drawing_driven import Clip, DrivenEngine
 from tests.fakes.drawing_flat import FlatEngine
 from tests.services.render.face_service import (
@@ -116,6 +118,27 @@ async def test_pieces_and_files_have_a_limit(data_dir: Path) -> None:
         error = await refusal(render, config(), *pieces)
         assert "at most 64 MiB" in str(error.details())
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_one_more_file_than_may_wait_is_refused_and_frames_go_on(data_dir: Path) -> None:
+    engine = DrivenEngine()
+    async with serving(data_dir, engine) as render:
+        engine.may_read.clear()
+        waiting = [await opened(render) for _ in range(MAX_WAITING_MOTIONS)]
+        for call in waiting:
+            await call.write(drive(Clip(1.0).to_file()))
+        async with asyncio.timeout(10):
+            while render.stage._watching._free:
+                await asyncio.sleep(0)
+        error = await refusal(render, config(), drive(Clip(1.0).to_file()))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        another = await opened(render)
+        assert (await asked(another, frame(0))).HasField("frame")
+        engine.may_read.set()
+        for call in waiting:
+            assert (await call.read()).HasField("driving")
+            await rest_of(call)
+        await rest_of(another)
 
 
 async def test_a_device_that_is_lost_while_a_file_is_read_is_noticed(data_dir: Path) -> None:
