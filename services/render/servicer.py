@@ -215,7 +215,7 @@ class _Stream:
     async def _on_drive(self, piece: render_pb2.StreamingRenderRequest.Drive) -> None:
         engine = self._seat.home.thread.engine
         if not engine.capabilities.reads_motion:
-            why = self._seat.terms().engine.reason
+            why = f"{engine.name} draws it ({self._seat.terms().engine.reason})"
             raise UnsupportedError(f"recorded motion cannot move this face: {why}; liveportrait reads motion")
         check_driving(len(piece.data), len(self._driving) + len(piece.data))
         self._driving += piece.data
