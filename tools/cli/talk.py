@@ -152,7 +152,7 @@ class Drawing:
         if not file:
             raise InvalidRequestError("the driving file is empty")
         if not self._started.reads_motion:
-            why = self._started.engine.reason
+            why = f"{self._started.engine.name} draws it ({self._started.engine.reason})"
             raise UnsupportedError(f"recorded motion cannot move this face: {why}; liveportrait reads motion")
         for start in range(0, len(file), _PIECE_BYTES):
             piece, is_last = file[start : start + _PIECE_BYTES], start + _PIECE_BYTES >= len(file)

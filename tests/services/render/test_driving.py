@@ -100,7 +100,7 @@ async def test_an_engine_that_reads_no_motion_says_so_and_why_it_draws(data_dir:
     async with serving(data_dir, FlatEngine()) as render:
         error = await refusal(render, config(), drive(b"CLIP", is_last=False))
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "recorded motion cannot move this face: a test asked for it" in str(error.details())
+    assert "recorded motion cannot move this face: flat draws it (a test asked for it)" in str(error.details())
 
 
 async def test_a_file_that_is_no_motion_is_refused_in_the_engines_words(data_dir: Path) -> None:
