@@ -128,7 +128,8 @@ async def test_one_more_file_than_may_wait_is_refused_and_frames_go_on(data_dir:
         for call in waiting:
             await call.write(drive(Clip(1.0).to_file()))
         async with asyncio.timeout(10):
-            while render.stage._watching._free:
+            # Nobody tells when a call has begun to wait.
+            while render.stage._watching._free:  # noqa: ASYNC110
                 await asyncio.sleep(0)
         error = await refusal(render, config(), drive(Clip(1.0).to_file()))
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
