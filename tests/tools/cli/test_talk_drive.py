@@ -90,7 +90,7 @@ async def test_an_engine_that_cannot_is_not_sent_the_file(data_dir: Path) -> Non
         serving(data_dir, FlatEngine()) as service,
         talk.Drawing.of(service.render, "avatars/default") as drawing,
     ):
-        with pytest.raises(UnsupportedError, match="cannot move this face: a test asked for it; liveportrait reads"):
+        with pytest.raises(UnsupportedError, match=r"flat draws it \(a test asked for it\); liveportrait"):
             await drawing.drive(bytes(20 * 1024 * 1024))
 
 
