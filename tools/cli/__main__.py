@@ -23,6 +23,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from services.common import settings_file
 from services.common.errors import AvatarError, InvalidRequestError, NotReadyError
 from services.common.settings_file import SettingsError
+from tools.bench.__main__ import BENCHES
+from tools.bench.__main__ import run as run_bench
 from tools.cli import lan, models, stack, state, talk
 from tools.cli.announce import announce_token
 from tools.cli.services import channels, public_channel
@@ -211,10 +213,8 @@ async def _talk(given: argparse.Namespace) -> None:
 
 
 def _bench(given: argparse.Namespace) -> None:
-    from tools.bench.__main__ import run
-
     try:
-        run(given.what, given.rest)
+        run_bench(given.what, given.rest)
     except ModuleNotFoundError as missing:
         raise NotReadyError(f"this bench needs {missing.name}; `tools/setup.sh --test` installs it") from missing
 
@@ -314,7 +314,7 @@ def _parser() -> argparse.ArgumentParser:
     models.add_parser(commands)
 
     bench = commands.add_parser("bench", help="measure the performance, for developers")
-    bench.add_argument("what", choices=("conversation", "render", "tts", "stt", "wire"))
+    bench.add_argument("what", choices=BENCHES)
     bench.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="options; -h after the name lists them")
     bench.set_defaults(run=_bench)
     return parser
