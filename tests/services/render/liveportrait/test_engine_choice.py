@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from services.common.errors import NotReadyError
+from services.common.start import NEEDS_REPAIR
 from services.render import engines
 from services.render.engines.liveportrait import engine as liveportrait
 from services.render.engines.liveportrait.checkpoint import FILES
@@ -163,7 +164,7 @@ async def test_a_process_that_lacks_its_engine_is_never_ready_and_ends_with_the_
         if process.returncode is None:
             process.kill()
             await process.wait()
-    assert process.returncode == 1
+    assert process.returncode == NEEDS_REPAIR
     assert b"server_listening" in log
     assert b"server_ready" not in log
     assert b"Traceback" not in log
