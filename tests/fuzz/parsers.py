@@ -10,6 +10,7 @@ import numpy as np
 from services.common import multipart_form
 from services.common.errors import InvalidRequestError
 from services.render import image_file
+from services.render.engines.liveportrait import driving_video
 from services.render.engines.liveportrait.clip import MotionClip, clip_of_npz
 from services.render.engines.liveportrait.template import clip_of_template
 from services.stt import decode
@@ -57,6 +58,17 @@ def _play(clip: MotionClip) -> None:
         assert all(np.isfinite(part).all() for part in (frame.exp, frame.rotation, frame.t, np.array(frame.scale)))
 
 
+def _read_video(data: bytes) -> None:
+    video = driving_video.Video(data)
+    count = 0
+    for picture in video.pictures():
+        assert picture.dtype == np.uint8
+        assert picture.shape[2:] == (3,)
+        assert max(picture.shape) <= driving_video.MAX_SIDE
+        count += 1
+    assert 0 < count <= driving_video.MAX_VIDEO_S * video.rate_hz
+
+
 @dataclass(frozen=True)
 class Parser:
     """A reader. Args: seeds: valid files; read: fails by an AssertionError, or by any error but a refusal."""
@@ -82,4 +94,5 @@ PARSERS = {
     "form": Parser(seeds.forms, _read_form),
     "motion": Parser(seeds.motions, _read_motion),
     "template": Parser(seeds.templates, _read_template),
+    "video": Parser(seeds.videos, _read_video),
 }

@@ -12,6 +12,7 @@ from av.audio import AudioStream
 
 from services.common.audio import pcm16_of
 from tests.fakes.motion import motion_clip, template_file
+from tests.fakes.videos import encoded as encoded_video
 
 # FFmpeg's name of the container, codec, sample rate, layout of the channels.
 RECORDINGS = (
@@ -125,3 +126,10 @@ def templates() -> list[bytes]:
     """Official ones, of either kind and by every protocol of Python 3."""
     kinds: tuple[dict[str, bool], ...] = ({}, {"is_old": True}, {"has_ratios": False})
     return [template_file(motion_clip(2), protocol, **kind) for protocol in (3, 4, 5) for kind in kinds]
+
+
+def videos() -> list[bytes]:
+    """Of a few small pictures, in every container that is read."""
+    pictures = [np.full((32, 48, 3), 40 * index, np.uint8) for index in range(4)]
+    kinds = (("mp4", "libx264"), ("mov", "mpeg4"), ("webm", "libvpx"), ("matroska", "libx264"))
+    return [encoded_video(pictures, 25, container, codec) for container, codec in kinds]

@@ -27,6 +27,7 @@ from services.render.engines.liveportrait.crop import (
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
 
     from services.render.engines.liveportrait.keypoints import Face, Motion
@@ -40,7 +41,7 @@ MAX_PIXELS = 4096 * 2304
 # A faster video is read at this rate; one that says none, or nonsense, at the usual one.
 _MAX_RATE_HZ, _LEAST_RATE_HZ, _USUAL_RATE_HZ = 30.0, 5.0, 25.0
 # Larger pictures are reduced, as the official code reduces them.
-_MAX_SIDE = 1280
+MAX_SIDE = 1280
 # A face may be hidden or blurred for so long; its landmarks stay where they were.
 _MAX_HIDDEN_S = 0.5
 # Pictures and sounds; FFmpeg takes 32 bytes of memory for each that an MP4 file announces.
@@ -75,7 +76,7 @@ def clip_of_video(
         InvalidRequestError: in words, if it is no such file, damaged, too large, too long, or shows no face throughout.
         UnsupportedError: if nothing here decodes video.
     """
-    video = _Video(file)
+    video = Video(file)
     outlines = [reader.outline(image, points) for image, points in _followed(video, landmarker)]
     square = upright_square_around(outlines, DRIVING)
     # Decoded again: all pictures of a minute would be gigabytes.
@@ -90,7 +91,7 @@ def clip_of_video(
     return checked_clip(video.rate_hz, arrays | {"scale": arrays["scale"].reshape(-1)})
 
 
-def _followed(video: _Video, landmarker: FaceLandmarker) -> Iterator[tuple[Image, Points]]:
+def _followed(video: Video, landmarker: FaceLandmarker) -> Iterator[tuple[Image, Points]]:
     """Each picture with the landmarks of the face that is largest in the first one."""
     last: Points | None = None
     hidden = 0
@@ -110,7 +111,7 @@ def _followed(video: _Video, landmarker: FaceLandmarker) -> Iterator[tuple[Image
         yield image, last
 
 
-class _Video:
+class Video:
     """A video's pictures at a steady rate, to be gone through any number of times."""
 
     def __init__(self, file: bytes) -> None:
@@ -145,7 +146,9 @@ class _Video:
             with av.open(io.BytesIO(self._file), "r", format=self._container, metadata_errors="replace") as container:
                 if not container.streams.video:
                     raise InvalidRequestError(f"the file has no pictures in it; {_READ}")
-                codec = container.streams.video[0].codec_context
+                codec: VideoCodecContext | None = container.streams.video[0].codec_context
+                if codec is None:
+                    raise InvalidRequestError(f"the video's pictures are coded in a way that is not known; {_READ}")
                 # Pictures may grow after the header.
                 codec.options = {"max_pixels": str(MAX_PIXELS)}
                 codec.thread_count = 1
@@ -154,7 +157,7 @@ class _Video:
             raise InvalidRequestError(f"the driving video is damaged or cut off: {error.strerror}; {_READ}") from error
 
     def pictures(self) -> Iterator[Image]:
-        """Upright, `_MAX_SIDE` wide or high at most; those that come too soon are left out, gaps are filled.
+        """Upright, `MAX_SIDE` wide or high at most; those that come too soon are left out, gaps are filled.
 
         Raises: InvalidRequestError.
         """
@@ -178,7 +181,7 @@ class _Video:
 
 
 def _upright(frame: VideoFrame) -> Image:
-    shrink = min(_MAX_SIDE / max(frame.width, frame.height), 1.0)
+    shrink = min(MAX_SIDE / max(frame.width, frame.height), 1.0)
     size = (max(round(frame.width * shrink), 1), max(round(frame.height * shrink), 1))
     image = frame.reformat(*size, format="rgb24").to_ndarray()
     # Phones write pictures as their sensor lies, and by how much they are to be turned.

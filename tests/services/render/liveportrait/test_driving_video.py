@@ -188,6 +188,10 @@ def test_a_video_that_is_cut_off_is_refused(landmarker: FaceLandmarker, swaying:
     assert "damaged or cut off" in refused(landmarker, swaying[: len(swaying) // 2])
 
 
+def test_a_video_in_an_unknown_coding_says_so(landmarker: FaceLandmarker, swaying: bytes) -> None:
+    assert "coded in a way that is not known" in refused(landmarker, swaying.replace(b"avc1", b"zzzz"))
+
+
 def test_containers_are_told_by_their_first_bytes(swaying: bytes) -> None:
     assert container_of(swaying) == "mov"
     assert container_of(b"RIFF....AVI ") is None
