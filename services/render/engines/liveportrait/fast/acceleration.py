@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -10,13 +12,13 @@ from torch import Tensor
 from services.render.engines.liveportrait.config import LivePortraitConfig
 from services.render.engines.liveportrait.fast.drawing import Drawing, Inputs
 from services.render.engines.liveportrait.fast.folding import padded
-from services.render.engines.liveportrait.fast.pixels import image_of
+from services.render.engines.liveportrait.fast.pixels import i420_of, image_of, rgb_of
 from services.render.engines.liveportrait.fast.pool import SourcePool
+from services.render.engines.liveportrait.fast.warp import Sources
 from services.render.engines.liveportrait.networks import Networks
 
 # Relative L2 between the pictures of both; float16 alone makes a thousandth.
 _TOLERANCE = 0.01
-_CHECKED_FRAMES = 2
 # A compiler that ends the whole process is tried so often, and then left alone.
 _ATTEMPTS = 2
 
@@ -26,36 +28,47 @@ class UnavailableError(Exception):
 
 
 def accelerated(
-    networks: Networks, dtype: torch.dtype, plain: Drawing, pool: SourcePool, folder: Path | None
+    networks: Networks, plain: Drawing, pool: SourcePool, batch_sizes: Sequence[int], folder: Path | None
 ) -> Drawing:
     """The same drawing with Triton's kernels.
 
     Args:
-        plain: to be held against.
-        pool: any of its slots' contents may be used.
+        plain: of the same networks, to be held against.
+        batch_sizes: that will be drawn; each may take kernels of its own.
+        pool: of sources as they will be drawn.
         folder: keeps compiled kernels from one start to the next; by default Triton's own.
     Raises: UnavailableError if they cannot be used, or draw something else.
     """
-    reason = misfit(networks.config)
-    if reason:
+    if reason := misfit(networks.config):
         raise UnavailableError(reason)
-    attempts = None
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        attempts = folder / f"attempts-{_device_name()}"
-        tried = len(attempts.read_bytes()) if attempts.exists() else 0
-        if tried >= _ATTEMPTS:
-            raise UnavailableError(
-                f"compiling Triton's kernels ended the process {tried} times; delete {attempts} to try again"
-            )
-        attempts.write_bytes(b"." * (tried + 1))
-    try:
-        drawing = _compiled(networks, dtype, folder)
-        _compare(drawing, plain, pool)
-    finally:
-        if attempts is not None:
-            attempts.unlink(missing_ok=True)
+    with attempted(folder / f"attempts-{_device_name()}" if folder is not None else None):
+        drawing = _compiled(networks, plain.warp.dtype, folder)
+        for size in sorted(batch_sizes):
+            _compare(drawing, plain, pool, size)
     return drawing
+
+
+@contextmanager
+def attempted(note: Path | None) -> Iterator[None]:
+    """Something that may end the whole process, as a compiler does that meets what it does not know.
+
+    Args: note: file that counts attempts from which nobody came back; None counts none.
+    Raises: UnavailableError if there were too many.
+    """
+    if note is None:
+        yield
+        return
+    note.parent.mkdir(parents=True, exist_ok=True)
+    tried = note.stat().st_size if note.exists() else 0
+    if tried >= _ATTEMPTS:
+        raise UnavailableError(
+            f"compiling Triton's kernels ended the process {tried} times; delete {note} to try again"
+        )
+    note.write_bytes(b"." * (tried + 1))
+    try:
+        yield
+    finally:
+        note.unlink(missing_ok=True)
 
 
 def misfit(config: LivePortraitConfig) -> str:
@@ -87,35 +100,39 @@ def _compiled(networks: Networks, dtype: torch.dtype, folder: Path | None) -> Dr
             triton.knobs.cache.dir = str(folder)
         from services.render.engines.liveportrait.fast.triton_generate import TritonGenerator
         from services.render.engines.liveportrait.fast.triton_warp import TritonWarp
-    except ImportError as error:
-        raise UnavailableError(f"Triton cannot be imported: {error}") from error
+    except (ImportError, AttributeError) as error:
+        raise UnavailableError(f"Triton is not there, or not as it should be: {error}") from error
     return Drawing(TritonWarp(networks.warping, dtype), TritonGenerator(networks.generator, dtype))
 
 
-def _compare(drawing: Drawing, plain: Drawing, pool: SourcePool) -> None:
+def _compare(drawing: Drawing, plain: Drawing, pool: SourcePool, batch: int) -> None:
     """Raises: UnavailableError if the pictures differ by more than rounding."""
     from triton import TritonError
 
     device = pool.sources.features.device
-    random = torch.Generator(device).manual_seed(0)
-    num_kp = plain.warp.parts - 1
-    sources = type(pool.sources)(
-        *(torch.randn((1, *part.shape[1:]), generator=random, device=device).to(part.dtype) for part in pool.sources)
+    random = torch.Generator(device).manual_seed(batch)
+    sources = Sources(
+        *(torch.randn((2, *part.shape[1:]), generator=random, device=device).to(part.dtype) for part in pool.sources)
     )
-    keypoints = 0.5 * torch.randn((2, _CHECKED_FRAMES, num_kp, 3), generator=random, device=device)
-    inputs = Inputs(torch.zeros(_CHECKED_FRAMES, dtype=torch.int64, device=device), keypoints)
+    slots = torch.arange(batch, device=device) % 2
+    inputs = Inputs(slots, 0.5 * torch.randn((2, batch, plain.warp.parts - 1, 3), generator=random, device=device))
     wanted = image_of(plain.logits(sources, inputs))
     try:
-        drawn = image_of(drawing.logits(sources, inputs))
-        rgb = drawing.frames(sources, inputs).rgb
+        logits = drawing.logits(sources, inputs)
+        rgb, i420 = drawing.generator.bytes_of(logits)
+        drawn = image_of(logits)
+        distance = _distance(drawn, wanted)
     except (TritonError, RuntimeError, OSError) as error:
         raise UnavailableError(f"Triton cannot compile for this device: {_first_line(error)}") from error
-    if not _distance(drawn, wanted) < _TOLERANCE:
-        raise UnavailableError(
-            f"Triton's kernels draw another picture on this device: {_distance(drawn, wanted):.2g} off"
-        )
-    if not _distance(rgb.permute(0, 3, 1, 2) / 255.0, wanted) < 2 * _TOLERANCE:
+    # A number that is none is not less, either.
+    if not distance < _TOLERANCE:
+        raise UnavailableError(f"Triton's kernels draw another picture on this device, {distance:.2g} off")
+    if not torch.equal(i420, i420_of(rgb)) or _most_apart(rgb, rgb_of(logits)) > 1:
         raise UnavailableError("Triton's kernels write other pixels on this device")
+
+
+def _most_apart(a: Tensor, b: Tensor) -> int:
+    return int((a.to(torch.int16) - b.to(torch.int16)).abs().max())
 
 
 def _distance(a: Tensor, b: Tensor) -> float:

@@ -138,29 +138,36 @@ class FastFrames:
         """
         if not self._on_gpu:
             return
-        drawing, way = self._drawing, Way("graph", "Triton is switched off")
+        way = Way("graph", "Triton is switched off")
         with torch.inference_mode(), torch.cuda.device(self.device):
             stream = torch.cuda.Stream(self.device)
-            with torch.cuda.stream(stream):
-                if self._wants_triton:
-                    progress("compiling kernels")
-                    try:
-                        dtype = drawing.warp.dtype
-                        drawing = accelerated(self._networks, dtype, drawing, self._pool, self._kernels)
-                        way = Way("graph+triton", "")
-                    except UnavailableError as error:
-                        way = Way("graph", str(error))
-            memory = torch.cuda.graph_pool_handle()
             captured = {}
-            # The largest first: the others fit into its memory.
-            for size in reversed(self.batch_sizes):
-                progress(f"capturing batches of {size}")
-                captured[size] = CapturedBatch(
-                    drawing, self._pool.sources, self.config.motion.num_kp, size, stream, memory
-                )
-            stream.synchronize()
-        self._captured = captured
+            if self._wants_triton:
+                try:
+                    progress("compiling kernels")
+                    with torch.cuda.stream(stream):
+                        drawing = accelerated(
+                            self._networks, self._drawing, self._pool, self.batch_sizes, self._kernels
+                        )
+                    captured = self._capture(drawing, stream, progress)
+                    way = Way("graph+triton", "")
+                except UnavailableError as error:
+                    way = Way("graph", str(error))
+            self._captured = captured or self._capture(self._drawing, stream, progress)
         self._way = way
+
+    def _capture(
+        self, drawing: Drawing, stream: torch.cuda.Stream, progress: Callable[[str], None]
+    ) -> dict[int, CapturedBatch]:
+        memory = torch.cuda.graph_pool_handle()
+        captured = {}
+        # The largest first: the others fit into its memory.
+        for size in reversed(self.batch_sizes):
+            progress(f"capturing batches of {size}")
+            num_kp = self.config.motion.num_kp
+            captured[size] = CapturedBatch(drawing, self._pool.sources, num_kp, size, stream, memory)
+        stream.synchronize()
+        return captured
 
     def submit(
         self, slots: Sequence[int], kp_source: Tensor, kp_driving: Tensor, layout: PixelLayout = PixelLayout.RGB

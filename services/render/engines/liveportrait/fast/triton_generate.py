@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as nnf
 from torch import Tensor
 
 from services.render.engines.liveportrait.fast.generate import Block, FastGenerator, bias_of
@@ -15,6 +16,7 @@ from services.render.engines.liveportrait.fast.kernels.convolve import (
     convolve,
     convolve_upsampled,
     copied_term,
+    moments_of,
     spade,
     spade_weight,
     statistics,
@@ -23,6 +25,9 @@ from services.render.engines.liveportrait.fast.kernels.convolve import (
 )
 from services.render.engines.liveportrait.fast.kernels.image import bytes_of
 from services.render.engines.liveportrait.generator import SLOPE, Spade, SpadeGenerator, SpadeResidualBlock
+
+# Outputs that fill our tiles.
+_WIDE = 128
 
 
 class _Spade(NamedTuple):
@@ -33,10 +38,11 @@ class _Spade(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """A residual block's weights as matrices."""
+    """A residual block's weights as matrices; `narrow` is `conv_0` as it is, where it has few outputs."""
 
     norm_0: _Spade
     conv_0: Term
+    narrow: Tensor | None
     norm_1: _Spade
     conv_1: Term
     bias_1: Tensor
@@ -72,6 +78,7 @@ class TritonGenerator(FastGenerator):
         return _Block(
             self._spade(block.norm_0, copies=copies),
             self._term(folded.conv_0),
+            folded.conv_0 if len(folded.conv_0) < _WIDE else None,
             self._spade(block.norm_1, copies=copies),
             self._term(folded.conv_1),
             folded.bias_1,
@@ -115,8 +122,7 @@ class TritonGenerator(FastGenerator):
         of_content = statistics(moments)
         first, second, third = (self.hidden_channels * (layer + index) for index in range(3))
         inner = spade(content, of_content, hidden, first, *block.norm_0, scale=scale, slope=SLOPE)
-        inner, moments = convolve([(inner, block.conv_0)], After(has_moments=True))
-        assert moments is not None
+        inner, moments = self._first(block, inner)
         inner = spade(inner[:, 0], statistics(moments), hidden, second, *block.norm_1, scale=1, slope=SLOPE)
         parts = [(inner, block.conv_1)]
         after = After(bias=block.bias_1, has_moments=has_moments, slope=1.0 if has_moments else SLOPE)
@@ -126,6 +132,17 @@ class TritonGenerator(FastGenerator):
             own = spade(content, of_content, hidden, third, *block.norm_s, scale=scale, slope=1.0)
             parts.append((own, block.conv_s))
         return convolve(parts, after)
+
+    def _first(self, block: _Block, x: Tensor) -> tuple[Tensor, Moments]:
+        """The first of a block's convolutions."""
+        if block.narrow is None:
+            x, moments = convolve([(x, block.conv_0)], After(has_moments=True))
+            assert moments is not None
+            return x, moments
+        # Of few outputs cuDNN makes more than our tiles do.
+        narrow = nnf.conv2d(x[:, 0].permute(0, 3, 1, 2), block.narrow, padding=1)
+        x = narrow.permute(0, 2, 3, 1)[:, None].contiguous()
+        return x, moments_of(x)
 
     def bytes_of(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         return bytes_of(logits)

@@ -30,6 +30,8 @@ def accumulate(
     x,
     row,
     channel,
+    depth,
+    height,
     taps_d,
     taps_h,
     taps_w,
@@ -39,15 +41,24 @@ def accumulate(
     tile_w: tl.constexpr,
     rows: tl.constexpr,
 ):
-    """Add the products of all taps.
+    """Add the products of all taps that read any pixel.
 
     Args:
-        z, y, x: of the pixel that the first tap of the first pixel reads, from -1 on.
+        z, y, x: of the pixel that the first tap of the first pixel reads.
         row: of `weights`, where the outputs begin; channel: where the inputs begin.
         step_w: pixels from a tap to the next in a row.
+        depth, height: of what is read.
         chunks: of `block_k` inputs, for each tap.
     """
-    for step in tl.range(taps_d * taps_h * taps_w * chunks):
+    # Taps come slice by slice, row by row: those that read nothing are the first and the last.
+    line = taps_w * chunks
+    if taps_d == 1:
+        begin = tl.maximum(1 - rows - y, 0) * line
+        end = tl.minimum(height - y, taps_h) * line
+    else:
+        begin = tl.maximum(-z, 0) * taps_h * line
+        end = tl.minimum(depth - z, taps_d) * taps_h * line
+    for step in tl.range(begin, end):
         tap = step // chunks
         k = channel + (step % chunks) * block_k
         z_k = z + tap // (taps_h * taps_w)
@@ -80,14 +91,12 @@ def finish(
     bias,
     residual,
     pixel_scale,
-    moments,
     out,
-    channels_out,
     slope: tl.constexpr,
     block_n: tl.constexpr,
     tile_w: tl.constexpr,
 ):
-    """Bias, residual, leaky ReLU and scale, each where it is given; store, with mean and squared deviations."""
+    """Bias, residual, leaky ReLU and scale, each where it is given, and store. Returns: what was stored, float32."""
     n = row + tl.arange(0, block_n)
     if bias is not None:
         sums += tl.load(bias + n)[None, :]
@@ -98,12 +107,7 @@ def finish(
     if pixel_scale is not None:
         sums *= tl.load(pixel_scale + pixel + tl.arange(0, tile_w))[:, None]
     out.store([pixel, row], sums.to(out.dtype))
-    if moments is not None:
-        mean = tl.sum(sums, 0) / tile_w
-        away = sums - mean[None, :]
-        at = moments + pixel // tile_w * 2 * channels_out + n
-        tl.store(at, mean)
-        tl.store(at + channels_out, tl.sum(away * away, 0))
+    return sums
 
 
 @triton.jit
@@ -117,6 +121,7 @@ def conv_kernel(
     pixel_scale,
     moments,
     out,
+    depth_in,
     depth,
     height,
     width,
@@ -149,7 +154,8 @@ def conv_kernel(
 
     Args:
         bias: shape (channels_out,), float32; residual: descriptor as of the result; pixel_scale: shape (pixels,),
-            float32; moments: shape (pixels / tile_w, 2, channels_out), float32; each may be None.
+            float32; moments: shape (tiles, 2, channels_out), float32; each may be None.
+        depth_in: slices of the inputs; depth: of the result.
         begin: the first output that is computed.
         origin_d, origin_w: slice and column that the first tap reads for slice 0 and column 0; rows are centred.
         channel: the first input that is read.
@@ -159,21 +165,27 @@ def conv_kernel(
     first = tl.zeros((tile_w, block_n), tl.float32)
     second = tl.zeros((tile_w, block_n), tl.float32)
     first, second = accumulate(
-        first, second, activations, weights, image, z + origin_d, y - taps_h // 2, x + origin_w, row, channel, taps_d,
-        taps_h, taps_w, step_w, chunks, block_k, tile_w, rows,
+        first, second, activations, weights, image, z + origin_d, y - taps_h // 2, x + origin_w, row, channel, depth_in,
+        height, taps_d, taps_h, taps_w, step_w, chunks, block_k, tile_w, rows,
     )  # fmt: skip
     if more_activations is not None:
         first, second = accumulate(
             first, second, more_activations, more_weights, image, z + more_origin_d, y - more_taps_h // 2,
-            x + more_origin_w, row, more_channel, more_taps_d, more_taps_h, more_taps_w, more_step_w, more_chunks,
-            more_block_k, tile_w, rows,
+            x + more_origin_w, row, more_channel, depth_in, height, more_taps_d, more_taps_h, more_taps_w, more_step_w,
+            more_chunks, more_block_k, tile_w, rows,
         )  # fmt: skip
     pixel = ((image * depth + z) * height + y) * width + x
-    finish(first, pixel, row, bias, residual, pixel_scale, moments, out, channels_out, slope, block_n, tile_w)
+    first = finish(first, pixel, row, bias, residual, pixel_scale, out, slope, block_n, tile_w)
+    total = first
+    squares = first * first
     if rows == 2:
-        finish(
-            second, pixel + width, row, bias, residual, pixel_scale, moments, out, channels_out, slope, block_n, tile_w
-        )
+        second = finish(second, pixel + width, row, bias, residual, pixel_scale, out, slope, block_n, tile_w)
+        total += second
+        squares += second * second
+    if moments is not None:
+        at = moments + tl.program_id(1) * 2 * channels_out + row + tl.arange(0, block_n)
+        tl.store(at, tl.sum(total, 0))
+        tl.store(at + channels_out, tl.sum(squares, 0))
 
 
 @triton.jit
@@ -243,8 +255,9 @@ def spade_kernel(
     first = tl.zeros((tile_w, block_n), tl.float32)
     second = tl.zeros((tile_w, block_n), tl.float32)
     first, second = accumulate(
-        first, second, hidden, weights, image, 0, y - 1, x - 1, row, channel, 1, 3, 3, 1, chunks, block_k, tile_w, rows
-    )
+        first, second, hidden, weights, image, 0, y - 1, x - 1, row, channel, 1, height, 1, 3, 3, 1, chunks, block_k,
+        tile_w, rows,
+    )  # fmt: skip
     for line in tl.static_range(rows):
         pixel = (image * height + y + line) * width + x
         if scale == 1:
@@ -358,7 +371,6 @@ def upsampled_kernel(
     height,
     width,
     channels_out,
-    begin,
     classes: tl.constexpr,
     chunks: tl.constexpr,
     block_k: tl.constexpr,
@@ -370,11 +382,10 @@ def upsampled_kernel(
 
     Args:
         weights: of each class of rows and columns (see `folding.classes_of`) its own taps, 1 or 2 along each axis.
-        begin: the first output that is computed.
         out: descriptor of the result, shape (images, 2 * height, 2 * width, channels_out), as shape
             (..., 2 * channels_out); of 3 classes the result has the shape (images, 3, 3, height, width, channels_out).
     """
-    row = begin + tl.program_id(0) * block_n
+    row = tl.program_id(0) * block_n
     image, _, y, x = place(tl.program_id(1), 1, height, width, tile_w, rows)
     class_y = tl.program_id(2) // classes
     class_x = tl.program_id(2) % classes
@@ -384,7 +395,7 @@ def upsampled_kernel(
     second = tl.zeros((tile_w, block_n), tl.float32)
     first, second = accumulate(
         first, second, activations, weights, image, 0, y - (class_y == 0), x - (class_x == 0),
-        tl.program_id(2) * channels_out + row, 0, 1, taps_h, taps_w, 1, chunks, block_k, tile_w, rows,
+        tl.program_id(2) * channels_out + row, 0, 1, height, 1, taps_h, taps_w, 1, chunks, block_k, tile_w, rows,
     )  # fmt: skip
     offset = tl.load(bias + row + tl.arange(0, block_n))[None, :]
     for line in tl.static_range(rows):
@@ -398,6 +409,18 @@ def upsampled_kernel(
 
 
 @triton.jit
+def moments_kernel(x, moments, pixels, channels, block_m: tl.constexpr, block_c: tl.constexpr):
+    """Sums and sums of squares of tiles. Args: x: shape (pixels, channels); moments: shape (tiles, 2, channels)."""
+    m = tl.program_id(0) * block_m + tl.arange(0, block_m)
+    c = tl.program_id(1) * block_c + tl.arange(0, block_c)
+    inside = (m < pixels)[:, None] & (c < channels)[None, :]
+    value = tl.load(x + m[:, None] * channels + c[None, :], inside, 0.0).to(tl.float32)
+    at = moments + tl.program_id(0) * 2 * channels + c
+    tl.store(at, tl.sum(value, 0), c < channels)
+    tl.store(at + channels, tl.sum(value * value, 0), c < channels)
+
+
+@triton.jit
 def statistics_kernel(
     moments,
     out,
@@ -408,9 +431,11 @@ def statistics_kernel(
     block_t: tl.constexpr,
     block_c: tl.constexpr,
 ):
-    """Mean and inverse standard deviation of each channel from those of its tiles (Chan et al., 1979).
+    """Mean and inverse standard deviation of each channel from the moments of its tiles (Chan et al., 1979).
 
-    Args: moments: shape (images, tiles, 2, channels): mean and sum of squared deviations of `tile_pixels` pixels.
+    Squared deviations are taken within tiles and between them, so that little is lost where a mean is large.
+
+    Args: moments: shape (images, tiles, 2, channels): sum and sum of squares of `tile_pixels` pixels.
         out: shape (images, 2, channels).
     """
     image = tl.program_id(0)
@@ -418,11 +443,11 @@ def statistics_kernel(
     t = tl.arange(0, block_t)
     at = moments + ((image * tiles + t) * 2 * channels)[:, None] + c[None, :]
     inside = (t < tiles)[:, None] & (c < channels)[None, :]
-    means = tl.load(at, inside, 0.0)
-    within = tl.load(at + channels, inside, 0.0)
+    means = tl.load(at, inside, 0.0) / tile_pixels
+    within = tl.load(at + channels, inside, 0.0) / tile_pixels - means * means
     mean = tl.sum(means, 0) / tiles
     away = tl.where(inside, means - mean[None, :], 0.0)
-    variance = (tl.sum(within, 0) / tile_pixels + tl.sum(away * away, 0)) / tiles
+    variance = (tl.sum(within, 0) + tl.sum(away * away, 0)) / tiles
     at = out + image * 2 * channels + c
     tl.store(at, mean, c < channels)
-    tl.store(at + channels, 1.0 / tl.sqrt(variance + epsilon), c < channels)
+    tl.store(at + channels, 1.0 / tl.sqrt(tl.maximum(variance, 0.0) + epsilon), c < channels)

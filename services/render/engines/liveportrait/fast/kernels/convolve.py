@@ -20,7 +20,7 @@ _BLOCK_K = 64
 QUAD = 4
 NEIGHBOUR_CHANNELS = 16
 # With fewer tiles than this for each multiprocessor, smaller ones keep more of them busy.
-_LARGE_TILES_FROM = 2
+_LARGE_TILES_FROM = 1.9
 # What the larger tiles' three stages take; a device with less shared memory runs the smaller tiles in two.
 _LARGE_TILE_BYTES = 3 * (128 + 256) * _BLOCK_K * 2
 
@@ -65,7 +65,7 @@ class After:
         residual: added; as the result.
         slope: of the leaky ReLU; 0 for ReLU, 1 for none.
         pixel_scale: a factor for each pixel, shape (pixels,), float32.
-        has_moments: also give mean and squared deviations of each tile.
+        has_moments: also give sums and sums of squares of each tile, all outputs being in tiles of one size.
         dtype: of the result; the input's by default.
     """
 
@@ -81,7 +81,7 @@ class Moments(NamedTuple):
     """Of each tile of an image.
 
     Attributes:
-        values: shape (images, tiles, 2, channels), float32: mean, and sum of squared deviations from it.
+        values: shape (images, tiles, 2, channels), float32: sum, and sum of squares.
         pixels: of a tile.
     """
 
@@ -138,10 +138,13 @@ def convolve(
     pixels = images * depth * height * width
     out = x.new_empty((images, depth, height, width, outputs), dtype=after.dtype or x.dtype)
     moments = None
-    if after.has_moments:
-        tiles = height * width // _piece(width)
-        moments = Moments(x.new_empty((images * depth, tiles, 2, outputs), dtype=torch.float32), _piece(width))
     for begin, end, tile in _tiles(width, outputs, pixels, x.device):
+        if after.has_moments and moments is None:
+            tile_pixels = tile.width * tile.rows
+            moments = Moments(
+                x.new_empty((images * depth, height * width // tile_pixels, 2, outputs), dtype=torch.float32),
+                tile_pixels,
+            )
         conv.conv_kernel[((end - begin) // tile.outputs, pixels // (tile.width * tile.rows))](
             _pixels(x, tile, term.block),
             _weights(term.matrix, tile, term.block),
@@ -152,6 +155,7 @@ def convolve(
             after.pixel_scale,
             moments.values if moments else None,
             _results(out, outputs, tile.width, tile.outputs),
+            x.shape[1],
             depth,
             height,
             width,
@@ -169,6 +173,16 @@ def convolve(
             num_stages=tile.stages,
         )
     return out, moments
+
+
+def moments_of(x: Tensor) -> Moments:
+    """Args: x: shape (images, 1, height, width, channels)."""
+    images, _, height, width, channels = x.shape
+    tile, block_c = 256, 64
+    values = x.new_empty((images, height * width // tile, 2, channels), dtype=torch.float32)
+    grid = (images * height * width // tile, -(-channels // block_c))
+    conv.moments_kernel[grid](x, values, images * height * width, channels, tile, block_c, num_warps=8)
+    return Moments(values, tile)
 
 
 def statistics(moments: Moments) -> Tensor:
@@ -285,26 +299,25 @@ def convolve_upsampled(x: Tensor, matrix: Tensor, bias: Tensor, scale: int) -> T
     image = (1, 2 * height, 2 * width) if scale == 2 else (classes**2, height, width)
     out = x.new_empty((images, *image, outputs))
     pixels = images * height * width
-    for begin, end, tile in _tiles(width, outputs, pixels * classes**2, x.device):
-        grid = ((end - begin) // tile.outputs, pixels // (tile.width * tile.rows), classes**2)
-        conv.upsampled_kernel[grid](
-            _pixels(x, tile, _BLOCK_K),
-            _weights(matrix, tile, _BLOCK_K),
-            bias,
-            _results(out, 2 * outputs if scale == 2 else outputs, tile.width, tile.outputs),
-            height,
-            width,
-            outputs,
-            begin,
-            classes,
-            inputs // _BLOCK_K,
-            _BLOCK_K,
-            tile.width,
-            tile.rows,
-            tile.outputs,
-            num_warps=tile.warps,
-            num_stages=tile.stages,
-        )
+    block = next(block for block in (128, 64, 32, 16) if outputs % block == 0)
+    tile = _small_tile(width, block, pixels * classes**2 // 128 * (outputs // block), x.device)
+    conv.upsampled_kernel[(outputs // block, pixels // (tile.width * tile.rows), classes**2)](
+        _pixels(x, tile, _BLOCK_K),
+        _weights(matrix, tile, _BLOCK_K),
+        bias,
+        _results(out, 2 * outputs if scale == 2 else outputs, tile.width, block),
+        height,
+        width,
+        outputs,
+        classes,
+        inputs // _BLOCK_K,
+        _BLOCK_K,
+        tile.width,
+        tile.rows,
+        block,
+        num_warps=tile.warps,
+        num_stages=tile.stages,
+    )
     return out
 
 

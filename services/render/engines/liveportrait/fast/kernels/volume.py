@@ -28,13 +28,17 @@ def shift_of(kp_source, kp_driving, image, part, parts, axis: tl.constexpr):
 
 @triton.jit
 def bump(keypoints, image, part, parts, x, y, z, sharpness: tl.constexpr):
-    """exp(-sharpness * distance squared) from each keypoint; 0 for the first part."""
+    """exp(-sharpness * distance squared) from each keypoint; 0 for the first part.
+
+    Args: part: shape (p,); x: shape (1, width); y, z: of the row.
+    """
     at = (image * (parts - 1) + part - 1) * 3
     moves = (part > 0) & (part < parts)
-    dx = x - tl.load(keypoints + at, moves, 0.0)
+    dx = x - tl.load(keypoints + at, moves, 0.0)[:, None]
     dy = y - tl.load(keypoints + at + 1, moves, 0.0)
     dz = z - tl.load(keypoints + at + 2, moves, 0.0)
-    return tl.where(moves, tl.exp(-sharpness * (dx * dx + dy * dy + dz * dz)), 0.0)
+    of_row = tl.where(moves, tl.exp(-sharpness * (dy * dy + dz * dz)), 0.0)
+    return tl.exp(-sharpness * dx * dx) * of_row[:, None]
 
 
 @triton.jit
@@ -77,8 +81,8 @@ def hourglass_input_kernel(
     grid_y = coordinate(y, height)
     grid_z = coordinate(z, depth)
     row = out + (line * width + x)[None, :] * channels_out + part[:, None]
-    heat = bump(kp_driving, image, part[:, None], parts, grid_x, grid_y, grid_z, sharpness)
-    heat -= bump(kp_source, image, part[:, None], parts, grid_x, grid_y, grid_z, sharpness)
+    heat = bump(kp_driving, image, part, parts, grid_x, grid_y, grid_z, sharpness)
+    heat -= bump(kp_source, image, part, parts, grid_x, grid_y, grid_z, sharpness)
     tl.store(row, heat.to(out.dtype.element_ty), is_part[:, None])
 
     at_x = position(grid_x + shift_of(kp_source, kp_driving, image, part, parts, 0)[:, None], width)
@@ -98,8 +102,9 @@ def hourglass_input_kernel(
         base = ((source * depth + near_z.to(tl.int32)) * height + near_y.to(tl.int32)) * width
         weight = (1.0 - tl.abs(at_x - near_x)) * weight_of_row[:, None]
         inside = is_row[:, None] & (near_x >= 0) & (near_x < width)
-        at = compressed + (base[:, None] + near_x.to(tl.int32))[:, :, None] * features + feature[None, None, :]
-        moved += weight[:, :, None] * tl.load(at, inside[:, :, None], 0.0).to(tl.float32)
+        voxel = (base[:, None] + near_x.to(tl.int32)) * features
+        word = tl.load(compressed + (voxel[:, :, None] + feature[None, None, :]), inside[:, :, None], 0.0)
+        moved += weight[:, :, None] * word.to(tl.float32)
     at = row[:, :, None] + (1 + feature)[None, None, :] * parts
     tl.store(at, moved.to(out.dtype.element_ty), is_part[:, None, None])
     # What fills the channels up to a multiple of 8.
