@@ -11,6 +11,7 @@ from avatar.media.v1 import media_pb2
 from avatar.render.v1 import render_pb2, render_pb2_grpc
 
 from services.common.timing import duration_of_s, seconds_of
+from tools.bench import liveportrait
 from tools.bench.record import Record, row
 from tools.cli.services import channels
 
@@ -19,13 +20,23 @@ _HELD_S = 0.12
 
 
 def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--engine",
+        choices=("served", "liveportrait"),
+        default="served",
+        help="the engine of the service that runs, or LivePortrait's networks alone in this process",
+    )
     parser.add_argument("--avatar", default="avatars/default")
     parser.add_argument("--frames", type=int, default=500, help="frames of a stream")
     parser.add_argument("--streams", type=int, default=4, help="streams at once, for the capacity")
 
+    liveportrait.options(parser.add_argument_group("with --engine liveportrait"))
+
 
 async def measure(given: argparse.Namespace) -> Record:
     """Draw speaking frames as fast as they come."""
+    if given.engine == "liveportrait":
+        return await liveportrait.measure(given)
     async with channels(["render"]) as to:
         alone_ms, fps = await _stream(to["render"], given.avatar, given.frames)
         start_s = time.perf_counter()

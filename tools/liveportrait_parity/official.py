@@ -159,7 +159,7 @@ def _load(checkout: Path, weights: Path, config: LivePortraitConfig, device: str
     motion.model_dict[_SIZED_BACKBONE] = sized
     with tempfile.TemporaryDirectory() as scratch:
         models = Path(scratch) / "models.yaml"
-        models.write_text(yaml.safe_dump({"model_params": _parameters(config)}))
+        models.write_text(yaml.safe_dump({"model_params": parameters_of(config)}))
         return wrapper.LivePortraitWrapper(
             settings.InferenceConfig(
                 models_config=str(models),
@@ -171,7 +171,7 @@ def _load(checkout: Path, weights: Path, config: LivePortraitConfig, device: str
         )
 
 
-def _parameters(config: LivePortraitConfig) -> dict[str, object]:
+def parameters_of(config: LivePortraitConfig) -> dict[str, dict[str, Any]]:
     """The sizes, as the official models.yaml has them."""
     generator = {name: value for name, value in asdict(config.generator).items() if name != "spade_hidden"}
     warping = asdict(config.warping)

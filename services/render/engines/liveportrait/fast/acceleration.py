@@ -79,6 +79,8 @@ def misfit(config: LivePortraitConfig) -> str:
     widths = (generator.in_channels, generator.out_channels, generator.spade_hidden, warping.out_channels)
     if any(width % 64 for width in widths):
         return f"the kernels take layers of a multiple of 64 channels, not of {widths}"
+    if generator.in_channels == generator.out_channels:
+        return "the kernels take a last block that changes the number of channels"
     dense = warping.dense_motion
     if dense.compress != 4:
         return f"the kernels take 4 compressed features, not {dense.compress}"

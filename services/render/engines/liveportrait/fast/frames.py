@@ -206,8 +206,9 @@ class FastFrames:
     def render(
         self, slots: Sequence[int], kp_source: Tensor, kp_driving: Tensor, layout: PixelLayout = PixelLayout.RGB
     ) -> NDArray[np.uint8]:
-        """Draw any number of frames. Args and returns: as `submit` and its `Pending.frames`."""
-        starts = iter(range(0, len(slots), self.max_batch))
+        """Draw one frame or more. Args, raises and returns: as `submit` and its `Pending.frames`."""
+        # None at all are a batch as well, which is refused.
+        starts = iter(range(0, max(1, len(slots)), self.max_batch))
 
         def begun(start: int) -> Pending:
             part = slice(start, start + self.max_batch)

@@ -160,7 +160,7 @@ class FastGenerator:
         Returns: shape (b, out, scale * h, scale * w).
         """
         if block.norm_s is None or block.conv_s is None:
-            shortcut = x
+            shortcut = x if scale == 1 else nnf.interpolate(x, scale_factor=scale)
         else:
             shortcut = nnf.conv2d(self.modulate(block.norm_s, x, hidden[2], scale), block.conv_s)
         inner = self.modulate(block.norm_0, x, hidden[0], scale, SLOPE)

@@ -109,8 +109,8 @@ class FastWarp:
     def _down(self, block: DownBlock3d, order: Tensor | None) -> Convolution:
         weight, bias = fold_batch_norm(block.conv, block.norm)
         if order is not None:
-            weight = weight[:, order]
-        return self._convolution(unroll_depth(pad_to(weight, len(bias), padded(weight.shape[1]))), bias)
+            weight = pad_to(weight[:, order], len(bias), padded(len(order)))
+        return self._convolution(unroll_depth(weight), bias)
 
     def _up(self, block: UpBlock3d) -> Convolution:
         weight, bias = fold_batch_norm(block.conv, block.norm)  # (out, in, 3, 3, 3)
