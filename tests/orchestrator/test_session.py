@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aiortc.mediastreams import MediaStreamError
 from avatar.conversation.v1 import conversation_pb2 as pb
 from avatar.stt.v1.stt_pb2 import TurnEvent
 
@@ -46,13 +47,15 @@ class Listener:
         self._tick = asyncio.Event()
 
     async def run(self) -> None:
-        while True:
-            await self._session.peer.speech.recv()
-            samples = self._pulled[-1]
-            self.heard.append(samples)
-            if samples.any():
-                self.loud.set()
-            self._tick.set()
+        """Hear until the session ends its track, as it may before this task is cancelled."""
+        with contextlib.suppress(MediaStreamError):
+            while True:
+                await self._session.peer.speech.recv()
+                samples = self._pulled[-1]
+                self.heard.append(samples)
+                if samples.any():
+                    self.loud.set()
+                self._tick.set()
 
     async def ticked(self) -> None:
         """Wait until another 20 ms were heard."""
