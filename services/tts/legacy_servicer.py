@@ -22,6 +22,7 @@ from services.common.legacy_http import (
 from services.tts.engine import Capabilities, find_language
 from services.tts.messages import voice_name
 from services.tts.servicer import TextToSpeechServicer
+from services.tts.voices import Voices
 
 SAMPLE_RATE_HZ = 24_000
 # The older stack's languages, by the codes and names that its clients know.
@@ -62,13 +63,17 @@ class _CloneForm(BaseModel):
 class LegacyTextToSpeechServicer(legacy_pb2_grpc.LegacyTextToSpeechServiceServicer):
     """Speaks by the service that everyone else calls, at the older stack's sample rate."""
 
-    def __init__(self, voice: TextToSpeechServicer, capabilities: Capabilities, engine: str) -> None:
+    def __init__(self, voice: TextToSpeechServicer, capabilities: Capabilities, voices: Voices, engine: str) -> None:
         """Args: engine: its name."""
         self._voice = voice
+        self._voices = voices
         self._engine = engine
         self._languages = {code: name for code, name in LANGUAGES.items() if find_language(capabilities, code)}
-        self._speakers = {known.display_name: known.id for known in capabilities.voices}
-        self._default = capabilities.voices[0].display_name
+
+    @property
+    def _speakers(self) -> dict[str, str]:
+        """The ids of the voices by their names, the default one first."""
+        return {known.display_name: known.id for known in self._voices.known()}
 
     async def GetServiceHealth(self, request: legacy_pb2.GetServiceHealthRequest, context: Any) -> HttpBody:
         return await answer(context, "GetServiceHealth", self._health(context))
@@ -87,7 +92,7 @@ class LegacyTextToSpeechServicer(legacy_pb2_grpc.LegacyTextToSpeechServiceServic
 
     async def _health(self, context: Any) -> HttpReply:
         health = await self._voice.GetHealth(tts_pb2.GetHealthRequest(), context)
-        return health_reply(health, languages=list(self._languages), default_speaker=self._default)
+        return health_reply(health, languages=list(self._languages), default_speaker=next(iter(self._speakers)))
 
     async def _list_languages(self) -> HttpReply:
         return json_reply(
@@ -101,7 +106,7 @@ class LegacyTextToSpeechServicer(legacy_pb2_grpc.LegacyTextToSpeechServiceServic
 
     async def _list_speakers(self) -> HttpReply:
         speakers = list(self._speakers)
-        return json_reply({"speakers": speakers, "count": len(speakers), "default": self._default})
+        return json_reply({"speakers": speakers, "count": len(speakers), "default": speakers[0]})
 
     async def _synthesize(self, body: HttpBody, context: Any) -> HttpReply:
         asked = await json_of(_Text, body)
@@ -138,8 +143,9 @@ class LegacyTextToSpeechServicer(legacy_pb2_grpc.LegacyTextToSpeechServiceServic
     def _voice_of(self, speaker: str | None) -> str:
         """The resource name of a speaker, who may be called by name or by id."""
         if not speaker:
-            return voice_name(self._speakers[self._default])
-        voice = self._speakers.get(speaker, speaker)
-        if voice not in self._speakers.values():
-            raise HttpError(404, f"there is no speaker {speaker[:80]!r}; there are {', '.join(self._speakers)}")
+            return ""
+        speakers = self._speakers
+        voice = speakers.get(speaker, speaker)
+        if voice not in speakers.values():
+            raise HttpError(404, f"there is no speaker {speaker[:80]!r}; there are {', '.join(speakers)}")
         return voice_name(voice)

@@ -9,8 +9,9 @@ from avatar.tts.v1 import tts_pb2
 
 from services.common.errors import InvalidRequestError, NotFoundError
 from services.common.timing import duration_of
-from services.tts.engine import Capabilities, Style, resolve_style
+from services.tts.engine import Capabilities, Style, names_of
 from services.tts.narration import Chunk
+from services.tts.voices import Voices
 
 SLOWEST_RATE_HZ, FASTEST_RATE_HZ = 8_000, 48_000
 _VOICE_PREFIX = "voices/"
@@ -21,13 +22,12 @@ def voice_name(voice: str) -> str:
     return f"{_VOICE_PREFIX}{voice}"
 
 
-def style_of(config: tts_pb2.SynthesisConfig, capabilities: Capabilities) -> Style:
+def style_of(config: tts_pb2.SynthesisConfig, voices: Voices) -> Style:
     """The style that a config asks for, with defaults. Raises: as `resolve_style`."""
     if config.voice and not config.voice.startswith(_VOICE_PREFIX):
-        names = ", ".join(voice_name(voice.id) for voice in capabilities.voices)
-        raise NotFoundError(f"there is no voice {config.voice[:80]}; there are {names}")
+        raise NotFoundError(f"there is no voice {config.voice[:80]}; there are {names_of(voices.known())}")
     voice = config.voice.removeprefix(_VOICE_PREFIX)
-    return resolve_style(capabilities, voice, config.language_code, config.speaking_rate)
+    return voices.style(voice, config.language_code, config.speaking_rate)
 
 
 def output_rate_of(config: tts_pb2.SynthesisConfig, capabilities: Capabilities) -> int:

@@ -15,7 +15,7 @@ from services.common.errors import EngineError, InvalidRequestError, ProtocolErr
 from services.common.server import MAX_MESSAGE_BYTES
 from services.common.streaming import write_within
 from services.common.timing import duration_of
-from services.tts.engine import SpeechEngine, find_language
+from services.tts.engine import SpeechEngine, Style, language_among, languages_of
 from services.tts.messages import (
     audio_of,
     begins_something,
@@ -30,7 +30,8 @@ from services.tts.narration import Chunk, Narration
 from services.tts.slots import Slot, Slots
 from services.tts.stream import SynthesisStream
 from services.tts.text import Segmenter
-from services.tts.utterances import MAX_TEXT_CHARACTERS
+from services.tts.utterances import MAX_TEXT_CHARACTERS, segmenter_for
+from services.tts.voices import Voices
 
 # What is left of a message for the timing.
 _MAX_WAV_BYTES = MAX_MESSAGE_BYTES - 2 * 1024 * 1024
@@ -40,9 +41,16 @@ class TextToSpeechServicer(tts_pb2_grpc.TextToSpeechServiceServicer):
     """Serves one engine; a call holds one of its speakers from beginning to end."""
 
     def __init__(
-        self, engine: SpeechEngine, slots: Slots, info: media_pb2.EngineInfo, *, idle_timeout_s: float
+        self,
+        engine: SpeechEngine,
+        slots: Slots,
+        voices: Voices,
+        info: media_pb2.EngineInfo,
+        *,
+        idle_timeout_s: float,
     ) -> None:
         self._capabilities = engine.capabilities
+        self._voices = voices
         self._slots = slots
         self._info = info
         self._idle_timeout_s = idle_timeout_s
@@ -53,12 +61,15 @@ class TextToSpeechServicer(tts_pb2_grpc.TextToSpeechServiceServicer):
     ) -> None:
         requests = aiter(request_iterator)
         config = await self._first_config(requests)
-        style, rate_hz = style_of(config, self._capabilities), output_rate_of(config, self._capabilities)
+        style, rate_hz = self._style_and_rate(config)
         with self._slots.lend() as slot:
             started = tts_pb2.StreamingSynthesizeResponse.Started(config=config_of(style, rate_hz), engine=self._info)
             await context.write(tts_pb2.StreamingSynthesizeResponse(started=started))
             stream = SynthesisStream(context, slot, self._capabilities, style, rate_hz, self._idle_timeout_s)
             await stream.run(requests)
+
+    def _style_and_rate(self, config: tts_pb2.SynthesisConfig) -> tuple[Style, int]:
+        return style_of(config, self._voices), output_rate_of(config, self._capabilities)
 
     async def _first_config(
         self, requests: AsyncIterator[tts_pb2.StreamingSynthesizeRequest]
@@ -74,15 +85,14 @@ class TextToSpeechServicer(tts_pb2_grpc.TextToSpeechServiceServicer):
         return first.config
 
     async def Synthesize(self, request: tts_pb2.SynthesizeRequest, context: Any) -> tts_pb2.SynthesizeResponse:
-        style, rate_hz = (
-            style_of(request.config, self._capabilities),
-            output_rate_of(request.config, self._capabilities),
-        )
+        style, rate_hz = self._style_and_rate(request.config)
         chunks: list[Chunk] = []
         size = 0
         with self._slots.lend() as slot:
             narration = Narration(slot.speaker, style, self._capabilities.sample_rate_hz, rate_hz)
-            async with contextlib.aclosing(_narrate(slot, narration, self._segmented(request.text))) as narrated:
+            async with contextlib.aclosing(
+                _narrate(slot, narration, self._segmented(request.text, style.language))
+            ) as narrated:
                 async for chunk in narrated:
                     chunks.append(chunk)
                     size += len(chunk.pcm)
@@ -101,11 +111,8 @@ class TextToSpeechServicer(tts_pb2_grpc.TextToSpeechServiceServicer):
     async def SynthesizeStream(  # type: ignore[override]
         self, request: tts_pb2.SynthesizeStreamRequest, context: Any
     ) -> None:
-        style, rate_hz = (
-            style_of(request.config, self._capabilities),
-            output_rate_of(request.config, self._capabilities),
-        )
-        segments = self._segmented(request.text)
+        style, rate_hz = self._style_and_rate(request.config)
+        segments = self._segmented(request.text, style.language)
         exact = self._capabilities.has_exact_timing
         sent = 0
 
@@ -131,27 +138,27 @@ class TextToSpeechServicer(tts_pb2_grpc.TextToSpeechServiceServicer):
                 raise
             await write(utterance_end=end_of("", tts_pb2.UtteranceEnd.REASON_COMPLETED, sent, rate_hz))
 
-    def _segmented(self, text: str) -> Segmenter:
+    def _segmented(self, text: str, language: str) -> Segmenter:
         if not 1 <= len(text) <= MAX_TEXT_CHARACTERS:
             raise InvalidRequestError(f"text has 1 to {MAX_TEXT_CHARACTERS} characters, not {len(text)}")
-        segments = Segmenter(self._capabilities.segment_unit, self._capabilities.max_segment_characters)
+        segments = segmenter_for(self._capabilities, language)
         segments.add(text)
         segments.complete()
         return segments
 
     async def ListVoices(self, request: tts_pb2.ListVoicesRequest, context: Any) -> tts_pb2.ListVoicesResponse:
         capabilities = self._capabilities
-        if request.language_code and find_language(capabilities, request.language_code) is None:
-            return tts_pb2.ListVoicesResponse()
+        tag = request.language_code
         return tts_pb2.ListVoicesResponse(
             voices=[
                 tts_pb2.Voice(
                     name=voice_name(voice.id),
                     display_name=voice.display_name,
-                    language_codes=capabilities.languages,
+                    language_codes=languages_of(voice, capabilities),
                     natural_sample_rate_hertz=capabilities.sample_rate_hz,
                 )
-                for voice in capabilities.voices
+                for voice in self._voices.known()
+                if not tag or language_among(languages_of(voice, capabilities), tag)
             ]
         )
 

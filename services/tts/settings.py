@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from services.common.settings import PORTS, ServerSettings
+
+EngineName: TypeAlias = Literal["espeak"]
 
 
 class TtsSettings(ServerSettings):
@@ -19,7 +21,7 @@ class TtsSettings(ServerSettings):
     metrics_port: int = Field(
         default=50182, ge=0, le=65535, description="HTTP port of /metrics for Prometheus, on `host`; 0 serves none."
     )
-    engine: Literal["auto", "espeak"] = Field(
+    engine: Literal["auto", EngineName] = Field(
         default="auto",
         description="Which engine runs; auto takes the best that this machine can run now, and /health says why.",
     )

@@ -26,17 +26,21 @@ class Slots:
     """As many calls at once as there are speakers."""
 
     def __init__(self, speakers: Sequence[Speaker]) -> None:
-        self._count = len(speakers)
-        self._free = [
+        self._all = tuple(
             Slot(speaker, InferenceThread(f"speaker-{number}", _MAX_PENDING_CALLS))
             for number, speaker in enumerate(speakers)
-        ]
+        )
+        self._free = list(self._all)
+
+    def all(self) -> tuple[Slot, ...]:
+        """Every slot, lent or not."""
+        return self._all
 
     @contextlib.contextmanager
     def lend(self) -> Iterator[Slot]:
         """A slot for one call. Raises: OverloadedError if none is free."""
         if not self._free:
-            raise OverloadedError(f"all {self._count} streams are taken", limit=f"max_streams={self._count}")
+            raise OverloadedError(f"all {len(self._all)} streams are taken", limit=f"max_streams={len(self._all)}")
         slot = self._free.pop()
         try:
             yield slot
@@ -45,5 +49,5 @@ class Slots:
 
     def close(self) -> None:
         """End the threads; no call may be running."""
-        for slot in self._free:
+        for slot in self._all:
             slot.thread.close()

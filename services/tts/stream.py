@@ -50,7 +50,7 @@ class SynthesisStream:
         self._style = style
         self._rate_hz = rate_hz
         self._idle_timeout_s = idle_timeout_s
-        self._queue = UtteranceQueue(capabilities)
+        self._queue = UtteranceQueue(capabilities, style.language)
         self._changed = asyncio.Event()
         self._speech: _Speech | None = None
         self._reading: asyncio.Timeout | None = None

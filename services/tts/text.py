@@ -7,7 +7,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Literal
+
+from services.tts.engine import SegmentUnit
 
 _SENTENCE_MARKS = ".!?…。！？｡।॥؟۔"
 _CLAUSE_MARKS = ",;:—–،؛，、；："
@@ -46,8 +47,10 @@ class Segmenter:
     the character after it is known. `flush` and the last piece make what there is final.
     """
 
-    def __init__(self, unit: Literal["sentence", "clause"], max_characters: int) -> None:
-        self._marks = _SENTENCE_MARKS if unit == "sentence" else _SENTENCE_MARKS + _CLAUSE_MARKS
+    def __init__(self, unit: SegmentUnit, max_characters: int, first_unit: SegmentUnit | None = None) -> None:
+        """Args: first_unit: what ends the first segment; None for `unit`."""
+        self._marks = _marks_of(first_unit or unit)
+        self._later_marks = _marks_of(unit)
         self._max_characters = max_characters
         self._text = ""
         self._begin = 0
@@ -88,6 +91,7 @@ class Segmenter:
         segment = Segment(window[:end], self._begin, self._pause_s)
         self._begin += end
         self._pause_s = pause_s
+        self._marks = self._later_marks
         return segment
 
     def _end_of_segment(self, window: str, *, is_whole: bool) -> tuple[int, float]:
@@ -127,6 +131,10 @@ class Segmenter:
         word = token.group().lower()
         is_short = len(word) == 1 or (word.isdigit() and len(word) <= 2)
         return not (is_short or "." in word or _ABBREVIATION.fullmatch(word))
+
+
+def _marks_of(unit: SegmentUnit) -> str:
+    return _SENTENCE_MARKS if unit == "sentence" else _SENTENCE_MARKS + _CLAUSE_MARKS
 
 
 def _pause_after(marks: list[str]) -> float:

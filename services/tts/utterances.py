@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 
 from services.common.errors import InvalidRequestError, OverloadedError, ProtocolError
 from services.tts.engine import Capabilities
@@ -16,12 +17,21 @@ MAX_OPEN_UTTERANCES = 256
 _MAX_ENDED_UTTERANCES = 4096
 
 
+def segmenter_for(capabilities: Capabilities, language: str) -> Segmenter:
+    """Cuts an utterance's text as the engine likes it. Args: language: one of the engine's."""
+    return Segmenter(
+        capabilities.segment_unit,
+        capabilities.segment_characters(language),
+        capabilities.first_segment_unit or capabilities.segment_unit,
+    )
+
+
 class Utterance:
     """An utterance that has begun and not ended."""
 
-    def __init__(self, utterance_id: str, capabilities: Capabilities) -> None:
+    def __init__(self, utterance_id: str, text: Segmenter) -> None:
         self.id = utterance_id
-        self.text = Segmenter(capabilities.segment_unit, capabilities.max_segment_characters)
+        self.text = text
         self.is_cancelled = False
         # How much of it the caller was sent, in samples of the output rate.
         self.sent_samples = 0
@@ -39,8 +49,9 @@ def _reused(utterance_id: str) -> ProtocolError:
 class UtteranceQueue:
     """The utterances of one stream, in the order in which they began."""
 
-    def __init__(self, capabilities: Capabilities) -> None:
-        self._capabilities = capabilities
+    def __init__(self, capabilities: Capabilities, language: str) -> None:
+        """Args: language: one of the engine's."""
+        self._segmenter = partial(segmenter_for, capabilities, language)
         self._open: dict[str, Utterance] = {}
         self._cancelled: deque[Utterance] = deque()
         # Utterances that have ended, and whether the caller, who did not know of it, may still send text.
@@ -79,7 +90,7 @@ class UtteranceQueue:
                 f"{MAX_OPEN_UTTERANCES} utterances wait in this stream; send more when some have ended",
                 limit=f"open_utterances={MAX_OPEN_UTTERANCES}",
             )
-        utterance = self._open[utterance_id] = Utterance(utterance_id, self._capabilities)
+        utterance = self._open[utterance_id] = Utterance(utterance_id, self._segmenter())
         return utterance
 
     def _ignore_text(self, utterance_id: str, *, is_last: bool) -> None:

@@ -26,6 +26,7 @@ from services.stt.servicer import SpeechToTextServicer
 from services.stt.settings import SttSettings
 from services.tts.servicer import TextToSpeechServicer
 from services.tts.slots import Slots
+from services.tts.voices import Voices
 from tests.fakes.drawing_flat import FlatEngine
 from tests.fakes.hearing_engine import HearingEngine, LoudnessDetector, ScriptedTurnModel
 from tests.fakes.speaking_engine import SpeakingEngine
@@ -92,7 +93,9 @@ async def serving_tts(_: Path) -> AsyncIterator[grpc.aio.Channel]:
     """The voice."""
     engine = SpeakingEngine(MAX_STREAMS)
     slots = Slots(engine.speakers)
-    servicer = TextToSpeechServicer(engine, slots, _INFO, idle_timeout_s=_SETTINGS["idle_timeout_s"])
+    servicer = TextToSpeechServicer(
+        engine, slots, Voices(engine.capabilities), _INFO, idle_timeout_s=_SETTINGS["idle_timeout_s"]
+    )
 
     def add(server: Any) -> None:
         tts_pb2_grpc.add_TextToSpeechServiceServicer_to_server(servicer, server)

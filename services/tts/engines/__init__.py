@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
+from services.common.errors import NotReadyError
 from services.tts.engine import SpeechEngine
-from services.tts.settings import TtsSettings
+from services.tts.settings import EngineName, TtsSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +19,35 @@ class Selection:
     reason: str
 
 
-def load(settings: TtsSettings) -> Selection:
-    """Load the engine that the settings ask for. Raises: EngineError if it cannot run here."""
-    match settings.engine:
-        case "auto":
-            reason = "the only voice engine of this version; it runs everywhere"
-        case "espeak":
-            reason = "the settings ask for it"
-        case _:
-            assert_never(settings.engine)
-    from services.tts.engines.espeak import EspeakEngine
+# What auto tries, the best first; the last one runs everywhere.
+_BEST_FIRST: tuple[EngineName, ...] = ("espeak",)
 
-    return Selection(EspeakEngine(settings.max_streams, settings.default_voice), "espeak", reason)
+
+def load(settings: TtsSettings) -> Selection:
+    """Load the engine that the settings ask for.
+
+    Raises: NotReadyError if something is missing that it needs, in a sentence; EngineError if it fails.
+    """
+    if settings.engine != "auto":
+        return Selection(_load(settings.engine, settings), settings.engine, "the settings ask for it")
+    reasons = []
+    for name in _BEST_FIRST[:-1]:
+        try:
+            engine = _load(name, settings)
+        except NotReadyError as missing:
+            reasons.append(str(missing))
+        else:
+            return Selection(engine, name, "; ".join([*reasons, "the best that runs here"]))
+    last = _BEST_FIRST[-1]
+    return Selection(_load(last, settings), last, "; ".join(reasons) or "it runs everywhere")
+
+
+def _load(name: EngineName, settings: TtsSettings) -> SpeechEngine:
+    """Raises: NotReadyError where the engine cannot run here now; what auto passes over then."""
+    match name:
+        case "espeak":
+            from services.tts.engines.espeak import EspeakEngine
+
+            return EspeakEngine(settings.max_streams)
+        case _:
+            assert_never(name)

@@ -15,6 +15,7 @@ from services.common.settings import DrainSettings, ServerSettings
 from services.tts.engine import SpeechEngine
 from services.tts.servicer import TextToSpeechServicer
 from services.tts.slots import Slots
+from services.tts.voices import Voices
 
 NAME = "avatar.tts.v1.TextToSpeechService"
 SETTINGS = ServerSettings(drain=DrainSettings(announce_s=0.0, grace_s=2.0))
@@ -31,7 +32,8 @@ async def serving(engine: SpeechEngine, idle_timeout_s: float = 30.0) -> AsyncIt
     server = Server(SETTINGS, [NAME])
     await server.start()
     slots = Slots(engine.speakers)
-    servicer = TextToSpeechServicer(engine, slots, INFO, idle_timeout_s=idle_timeout_s)
+    voices = Voices(engine.capabilities)
+    servicer = TextToSpeechServicer(engine, slots, voices, INFO, idle_timeout_s=idle_timeout_s)
     tts_pb2_grpc.add_TextToSpeechServiceServicer_to_server(servicer, server.grpc)
     await server.ready()
     try:

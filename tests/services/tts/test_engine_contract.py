@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -96,6 +97,9 @@ def test_capabilities_name_each_language_and_voice_once(engine: SpeechEngine) ->
     capabilities = engine.capabilities
     assert len(set(capabilities.languages)) == len(capabilities.languages) > 0
     assert len({voice.id for voice in capabilities.voices}) == len(capabilities.voices) > 0
+    assert all(re.fullmatch("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", voice.id) for voice in capabilities.voices)
+    assert all(set(voice.languages) <= set(capabilities.languages) for voice in capabilities.voices)
+    assert set(capabilities.segment_characters_by_language) <= set(capabilities.languages)
     assert "en" in capabilities.languages
 
 

@@ -339,15 +339,3 @@ def test_any_text_in_any_pieces_has_the_words_of_the_whole(
     assert words == in_pieces(engine, [text], language)
     assert all(begin < end <= len(text) for begin, end in words)
     assert all(one[1] <= other[0] for one, other in itertools.pairwise(words))
-
-
-def test_the_default_voice_is_a_setting() -> None:
-    for default in ("martin", "Martin (male)"):
-        engine = EspeakEngine(1, default)
-        try:
-            assert [voice.id for voice in engine.capabilities.voices] == ["martin", "anna", "clara", "paul"]
-            assert resolve_style(engine.capabilities, "", "en", 0).voice == "martin"
-        finally:
-            engine.close()
-    with pytest.raises(EngineError, match="there are anna, clara, martin, paul"):
-        EspeakEngine(1, "Sofia Hellen")

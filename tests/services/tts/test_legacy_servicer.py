@@ -18,6 +18,7 @@ from services.common.server import Server
 from services.tts.legacy_servicer import LANGUAGES, LegacyTextToSpeechServicer
 from services.tts.servicer import TextToSpeechServicer
 from services.tts.slots import Slots
+from services.tts.voices import Voices
 from tests.fakes.speaking_engine import BROKEN, SpeakingEngine
 from tests.legacy_calls import Answer, answer_of, form_body, json_body
 from tests.services.tts.serving import INFO, SETTINGS
@@ -55,8 +56,9 @@ async def serving(engine: SpeakingEngine | None = None) -> AsyncIterator[Voice]:
     server = Server(SETTINGS, [NAME])
     await server.start()
     slots = Slots(engine.speakers)
-    voice = TextToSpeechServicer(engine, slots, INFO, idle_timeout_s=30.0)
-    older = LegacyTextToSpeechServicer(voice, engine.capabilities, "fake")
+    voices = Voices(engine.capabilities)
+    voice = TextToSpeechServicer(engine, slots, voices, INFO, idle_timeout_s=30.0)
+    older = LegacyTextToSpeechServicer(voice, engine.capabilities, voices, "fake")
     legacy_pb2_grpc.add_LegacyTextToSpeechServiceServicer_to_server(older, server.grpc)
     await server.ready()
     try:

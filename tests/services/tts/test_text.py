@@ -124,3 +124,10 @@ def test_segments_hold_all_the_text_but_blanks_between_them(text: str, unit: Uni
         assert 0 < len(segment.text) <= limit
         end = segment.begin + len(segment.text)
     assert text[end:].strip() == ""
+
+
+def test_the_first_segment_may_end_sooner_than_the_others() -> None:
+    segmenter = Segmenter("sentence", 100, "clause")
+    segmenter.add("When it rains, one reads, or sleeps. Then, later, one gets up. ")
+    taken = [segment.text for segment in iter(segmenter.take, None)]
+    assert taken == ["When it rains,", "one reads, or sleeps.", "Then, later, one gets up."]

@@ -11,7 +11,7 @@ import espeakng_loader
 import numpy as np
 from numpy.typing import NDArray
 
-from services.tts.engine import Capabilities, SpeechChunk, Style, Voice, default_first
+from services.tts.engine import Capabilities, SpeechChunk, Style, Voice
 from services.tts.engines.espeak.library import MAX_DATA_PATH_BYTES, Library
 from services.tts.engines.espeak.timing import timing_of
 from services.tts.speakable import make_speakable
@@ -84,9 +84,8 @@ class EspeakSpeaker:
 class EspeakEngine:
     """One private copy of the library for each speaker: within one copy, two threads corrupt its memory."""
 
-    def __init__(self, speaker_count: int, default_voice: str = "") -> None:
-        """Raises: EngineError if the library cannot be loaded, or if there is no such voice."""
-        voices = default_first(_VOICES, default_voice)
+    def __init__(self, speaker_count: int) -> None:
+        """Raises: EngineError if the library cannot be loaded."""
         self._directory = tempfile.TemporaryDirectory(prefix="tts-")
         directory = Path(self._directory.name)
         data_path = Path(espeakng_loader.get_data_path())
@@ -108,7 +107,7 @@ class EspeakEngine:
         by_tag |= {_MACROLANGUAGES[tag]: file for tag, file in voice_files.items() if tag in _MACROLANGUAGES}
         self.capabilities = Capabilities(
             languages=tuple(sorted(by_tag)),
-            voices=voices,
+            voices=_VOICES,
             sample_rate_hz=libraries[0].sample_rate_hz,
             has_exact_timing=True,
             segment_unit="clause",
