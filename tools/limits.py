@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings
 
 from orchestrator.settings import OrchestratorSettings
 from orchestrator.signaling import MAX_MESSAGE_BYTES as MAX_SIGNAL_BYTES
+from services.common import recording_file as recordings
 from services.common.legacy_http import MAX_JSON_BYTES
 from services.common.network_settings import NetworkSettings
 from services.common.server import MAX_MESSAGE_BYTES
@@ -22,7 +23,6 @@ from services.common.settings import ServerSettings
 from services.render import avatars, capacity, engine, image_file, portrait, requests, servicer, speech_motion, stage
 from services.render.engines.liveportrait import clip, driving_video
 from services.render.settings import RenderSettings
-from services.stt import decode
 from services.stt.servicer import MAX_LANGUAGE_TAG_CHARACTERS
 from services.stt.settings import SttSettings
 from services.tts import messages, utterances
@@ -155,14 +155,17 @@ def limits() -> tuple[Limit, ...]:
         ),
         Limit(
             "recording",
-            f"{decode.MAX_RECORDING_BYTES // _MIB} MiB, {decode.MIN_RATE_HZ} to {decode.MAX_RATE_HZ} Hz, "
-            f"{decode.MAX_CHANNELS} channels",
+            f"{recordings.MAX_RECORDING_BYTES // _MIB} MiB, {recordings.MIN_RATE_HZ} to {recordings.MAX_RATE_HZ} Hz, "
+            f"{recordings.MAX_CHANNELS} channels",
             invalid,
-            contract=("stt", f"{decode.MIN_RATE_HZ} to {decode.MAX_RATE_HZ} Hz and {decode.MAX_CHANNELS} channels"),
+            contract=(
+                "stt",
+                f"{recordings.MIN_RATE_HZ} to {recordings.MAX_RATE_HZ} Hz and {recordings.MAX_CHANNELS} channels",
+            ),
         ),
         Limit(
             "samples that an M4A announces",
-            f"{decode.MAX_MP4_SAMPLES}, where they are compressed",
+            f"{recordings.MAX_MP4_SAMPLES}, where they are compressed",
             invalid,
         ),
         Limit(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.stt.decode import decode
+from services.common.recording_file import decode
 from services.stt.engine import SpeechStream
 from services.stt.listener import Listener, Result
 from services.stt.turn_detector import TurnDetector, TurnRules
@@ -59,7 +59,7 @@ def transcribe(recording: bytes, stream: SpeechStream, voice: VoiceDetector, max
         return Step(tuple(finals), listener.position)
 
     pieces: list[NDArray[np.float32]] = []
-    for piece in decode(recording, max_s):
+    for piece in decode(recording, SAMPLE_RATE_HZ, max_s):
         pieces.append(piece)
         if sum(map(len, pieces)) >= _STEP_SAMPLES:
             yield step(np.concatenate(pieces))

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.common import multipart_form
+from services.common import multipart_form, recording_file
 from services.common.errors import InvalidRequestError
 from services.render import image_file
 from services.render.engines.liveportrait import driving_video
 from services.render.engines.liveportrait.clip import MotionClip, clip_of_npz
 from services.render.engines.liveportrait.template import clip_of_template
-from services.stt import decode
 from tests.fuzz import seeds
 
 _MAX_RECORDING_S = 60.0
@@ -29,7 +28,7 @@ def _read_picture(data: bytes) -> None:
 
 def _read_recording(data: bytes) -> None:
     samples = 0
-    for piece in decode.decode(data, _MAX_RECORDING_S):
+    for piece in recording_file.decode(data, 16_000, _MAX_RECORDING_S):
         assert piece.ndim == 1
         assert piece.dtype == np.float32
         samples += len(piece)

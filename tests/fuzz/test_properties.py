@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from services.common.errors import InvalidRequestError
 from services.common.mp4 import announced_samples
 from services.common.multipart_form import Upload, read_form
+from services.common.recording_file import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
+from services.common.recording_file import decode as decode_recording
 from services.common.status import status_of
 from services.render.image_file import decode as decode_picture
 from services.render.image_file import read_header
-from services.stt.decode import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
-from services.stt.decode import decode as decode_recording
 from tests.fuzz.seeds import encoded, form, with_exif
 
 # One header for each response, in which a byte may take three.
@@ -81,7 +81,7 @@ def test_a_wav_of_any_rate_and_width_keeps_its_length(rate_hz: int, channels: in
         file.setparams((channels, width, rate_hz, frames, "NONE", ""))
         file.writeframes(bytes(frames * channels * width))
     assume(frames / rate_hz > 0.002)
-    samples = sum(len(piece) for piece in decode_recording(out.getvalue(), 60.0))
+    samples = sum(len(piece) for piece in decode_recording(out.getvalue(), 16_000, 60.0))
     assert samples == pytest.approx(frames * 16_000 / rate_hz, abs=20)
 
 

@@ -12,7 +12,7 @@ from av.audio import AudioStream
 
 from services.common.errors import InvalidRequestError
 from services.common.mp4 import announced_samples
-from services.stt.decode import decode
+from services.common.recording_file import decode
 
 MANY = 50_000_000
 
@@ -42,13 +42,13 @@ def patched(data: bytes, kind: bytes, offset: int, *numbers: int) -> bytes:
 def test_a_whole_file_and_a_fragmented_one_say_how_many_packets_they_have() -> None:
     for file in (m4a(), m4a(container="mp4", movflags="frag_keyframe+empty_moov")):
         assert 43 <= announced_samples(file) <= 46
-        assert sum(map(len, decode(file, 60.0))) >= 16_000
+        assert sum(map(len, decode(file, 16_000, 60.0))) >= 16_000
 
 
 def test_uncompressed_sound_is_taken_by_the_chunk_and_may_have_any_number() -> None:
     file = m4a("pcm_s16le", "mov")
     assert announced_samples(file) == 0
-    assert sum(map(len, decode(file, 60.0))) == 16_000
+    assert sum(map(len, decode(file, 16_000, 60.0))) == 16_000
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_uncompressed_sound_is_taken_by_the_chunk_and_may_have_any_number() -> N
 def test_a_table_of_millions_is_refused_before_room_is_made_for_it(file: bytes) -> None:
     assert announced_samples(file) >= MANY
     with pytest.raises(InvalidRequestError, match="announces more than 4000000 samples"):
-        next(decode(file, 60.0))
+        next(decode(file, 16_000, 60.0))
 
 
 @pytest.mark.parametrize(

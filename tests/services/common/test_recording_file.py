@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from services.common.audio import pcm16_of, wav_of
 from services.common.errors import InvalidRequestError
-from services.stt import decode as decode_module
-from services.stt.decode import decode
+from services.common.recording_file import MAX_RECORDING_BYTES, decode
 from tests.fuzz import seeds
 
 SECONDS = 3
+RATE_HZ = 16_000
 MAX_S = 3600.0
 TONE_HZ = 440
 # Container, codec, sample rate, layout of the channels.
@@ -44,7 +44,7 @@ def recording(request: pytest.FixtureRequest) -> bytes:
 
 
 def sound_of(recording: bytes) -> NDArray[np.float32]:
-    return np.concatenate(list(decode(recording, MAX_S)))
+    return np.concatenate(list(decode(recording, RATE_HZ, MAX_S)))
 
 
 def test_every_container_becomes_mono_at_16_khz(recording: bytes) -> None:
@@ -81,7 +81,7 @@ def test_a_wav_that_was_written_to_a_pipe_has_no_length_and_is_taken() -> None:
 @pytest.mark.parametrize(
     ("why", "recording", "words"),
     [
-        ("empty", b"", "audio is empty"),
+        ("empty", b"", "the recording is empty"),
         ("text", b"Dear sir or madam", "not a recording in a known format"),
         ("a playlist that names another file", b"#EXTM3U\n/etc/hostname\n", "not a recording in a known format"),
         ("a header alone", wav_of(b"", 16_000), "no sound"),
@@ -92,7 +92,7 @@ def test_a_wav_that_was_written_to_a_pipe_has_no_length_and_is_taken() -> None:
 )
 def test_what_is_no_recording_is_refused_in_words(why: str, recording: bytes, words: str) -> None:
     with pytest.raises(InvalidRequestError, match=words):
-        list(decode(recording, MAX_S))
+        list(decode(recording, RATE_HZ, MAX_S))
 
 
 def test_a_film_without_sound_is_refused() -> None:
@@ -103,19 +103,19 @@ def test_a_film_without_sound_is_refused() -> None:
         file.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
         file.mux(stream.encode(None))
     with pytest.raises(InvalidRequestError, match="no sound in it"):
-        list(decode(out.getvalue(), MAX_S))
+        list(decode(out.getvalue(), RATE_HZ, MAX_S))
 
 
 def test_a_recording_over_64_mib_is_refused_with_the_limit() -> None:
     with pytest.raises(InvalidRequestError, match=r"at most 64 MiB, not 64\.1 MiB"):
-        next(decode(bytes(decode_module.MAX_RECORDING_BYTES + 100_000), MAX_S))
+        next(decode(bytes(MAX_RECORDING_BYTES + 100_000), RATE_HZ, MAX_S))
 
 
 def test_a_long_recording_is_decoded_in_bounded_memory() -> None:
     pcm = bytes(2 * 8_000 * 600)
     recording = wav_of(pcm, 8_000)
     tracemalloc.start()
-    samples = sum(len(piece) for piece in decode(recording, MAX_S))
+    samples = sum(len(piece) for piece in decode(recording, RATE_HZ, MAX_S))
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert samples == 16_000 * 600

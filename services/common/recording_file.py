@@ -1,4 +1,4 @@
-"""Recordings in the usual containers, decoded piece by piece to what recognisers read."""
+"""Recordings in the usual containers, decoded piece by piece to what models read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from services.common.errors import InvalidRequestError
 from services.common.mp4 import announced_samples
-from services.stt.vad import SAMPLE_RATE_HZ
 
 MAX_RECORDING_BYTES = 64 * 1024 * 1024
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
@@ -66,52 +65,60 @@ def _is_cut_off(recording: bytes, container: str) -> bool:
     return False
 
 
-def decode(recording: bytes, max_s: float) -> Iterator[NDArray[np.float32]]:
+def decode(
+    recording: bytes,
+    sample_rate_hz: int,
+    max_s: float,
+    *,
+    max_bytes: int = MAX_RECORDING_BYTES,
+    beyond: str = "send it in parts",
+) -> Iterator[NDArray[np.float32]]:
     """The sound of a recording, a packet at a time; all channels mixed to one.
 
     Args:
-        recording: a file in WAV, FLAC, MP3, OGG, WebM or M4A, at most 64 MiB.
-        max_s: how long it may be.
-    Yields: shape (n,), in [-1, 1], 16 kHz.
+        recording: a file in WAV, FLAC, MP3, OGG, WebM or M4A.
+        sample_rate_hz: of what is yielded.
+        max_s, max_bytes: how long, and how large, it may be.
+        beyond: what its sender can do if it is more.
+    Yields: shape (n,), in [-1, 1].
     Raises: InvalidRequestError, in words, if it is empty, too large, too long, no such file, without sound, damaged or
         cut off.
     """
     if not recording:
-        raise InvalidRequestError(f"audio is empty; {_READ}")
-    if len(recording) > MAX_RECORDING_BYTES:
+        raise InvalidRequestError(f"the recording is empty; {_READ}")
+    if len(recording) > max_bytes:
+        mib = 1024 * 1024
         raise InvalidRequestError(
-            f"a recording has at most 64 MiB, not {len(recording) / 1024 / 1024:.1f} MiB; send it in parts"
+            f"a recording has at most {max_bytes // mib} MiB, not {len(recording) / mib:.1f} MiB; {beyond}"
         )
     name = _container_of(recording)
     if _is_cut_off(recording, name):
         raise InvalidRequestError("the recording is cut off: it ends before its header says")
     decoded = 0
     if name == "mov" and announced_samples(recording) > MAX_MP4_SAMPLES:
-        raise InvalidRequestError(f"the recording announces more than {MAX_MP4_SAMPLES} samples; send it in parts")
+        raise InvalidRequestError(f"the recording announces more than {MAX_MP4_SAMPLES} samples; {beyond}")
+    too_long = f"a recording lasts at most {max_s:g} s, and this one is longer; {beyond}"
     try:
         # Names and comments in the file may be in any encoding; nobody reads them here.
         with av.open(io.BytesIO(recording), "r", format=name, metadata_errors="replace") as container:
             if not container.streams.audio:
                 raise InvalidRequestError(f"the file has no sound in it; {_READ}")
             announced_s = _announced_s(container, name)
-            _check_length(announced_s, max_s)
-            for samples in _mono(container.decode(container.streams.audio[0])):
+            if announced_s > max_s:
+                raise InvalidRequestError(too_long)
+            for samples in _mono(container.decode(container.streams.audio[0]), sample_rate_hz):
                 decoded += len(samples)
-                _check_length(decoded / SAMPLE_RATE_HZ, max_s)
+                if decoded > max_s * sample_rate_hz:
+                    raise InvalidRequestError(too_long)
                 yield samples
     except av.FFmpegError as error:
         raise InvalidRequestError(f"the recording is damaged or cut off: {error.strerror}; {_READ}") from error
     if not decoded:
         raise InvalidRequestError(f"the recording is empty or cut off: its header is followed by no sound; {_READ}")
-    if decoded / SAMPLE_RATE_HZ < announced_s - _TOLERANCE_S:
+    if decoded / sample_rate_hz < announced_s - _TOLERANCE_S:
         raise InvalidRequestError(
-            f"the recording is cut off: it announces {announced_s:.1f} s and holds {decoded / SAMPLE_RATE_HZ:.1f} s"
+            f"the recording is cut off: it announces {announced_s:.1f} s and holds {decoded / sample_rate_hz:.1f} s"
         )
-
-
-def _check_length(length_s: float, max_s: float) -> None:
-    if length_s > max_s:
-        raise InvalidRequestError(f"a recording lasts at most {max_s:g} s, and this one is longer; send it in parts")
 
 
 def _announced_s(container: InputContainer, name: str) -> float:
@@ -121,8 +128,8 @@ def _announced_s(container: InputContainer, name: str) -> float:
     return container.duration / av.time_base
 
 
-def _mono(frames: Iterable[AudioFrame]) -> Iterator[NDArray[np.float32]]:
-    """Frames of any format, which may change from one to the next, as one channel at 16 kHz."""
+def _mono(frames: Iterable[AudioFrame], sample_rate_hz: int) -> Iterator[NDArray[np.float32]]:
+    """Frames of any format, which may change from one to the next, as one channel."""
     resampler: AudioResampler | None = None
     present: tuple[str, str, int] | None = None
     for frame in frames:
@@ -135,7 +142,7 @@ def _mono(frames: Iterable[AudioFrame]) -> Iterator[NDArray[np.float32]]:
                 )
             if resampler is not None:
                 yield from _resampled(resampler, None)
-            resampler, present = AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ), kind
+            resampler, present = AudioResampler(format="flt", layout="mono", rate=sample_rate_hz), kind
         assert resampler is not None
         yield from _resampled(resampler, frame)
     if resampler is not None:
