@@ -15,7 +15,8 @@ run: setup
 test: setup
 	tools/setup.sh --test
 	tools/check.sh
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest -m "not slow" --numprocesses auto --dist loadfile
+	$(VENV)/bin/pytest -m slow
 
 check: setup
 	tools/setup.sh --test
