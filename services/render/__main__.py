@@ -15,6 +15,7 @@ from services.render import engines
 from services.render.avatar_servicer import AvatarServicer
 from services.render.avatars import AvatarStore
 from services.render.legacy_servicer import LegacyRenderServicer
+from services.render.rehearsal import rehearse
 from services.render.servicer import RenderServicer
 from services.render.settings import RenderSettings
 from services.render.stage import Stage
@@ -52,6 +53,8 @@ async def serve(settings: RenderSettings) -> None:
             render_pb2_grpc.add_AvatarServiceServicer_to_server(AvatarServicer(stage), server.grpc)
             older = LegacyRenderServicer(renderer, stage)
             legacy_pb2_grpc.add_LegacyRenderServiceServicer_to_server(older, server.grpc)
+            async with server.rehearsal() as (channel, metadata):
+                await rehearse(channel, metadata)
             async with asyncio.TaskGroup() as tasks:
                 keeping = tasks.create_task(stage.keep())
                 await server.ready()

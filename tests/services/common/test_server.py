@@ -70,6 +70,16 @@ async def test_health_says_no_until_the_engine_is_ready_and_calls_are_refused_in
         await tts_pb2_grpc.TextToSpeechServiceStub(channel).ListVoices(tts_pb2.ListVoicesRequest())
 
 
+async def test_a_rehearsal_is_served_before_the_server_is_ready_and_nobody_else_is() -> None:
+    async with serving(nothing, ready=False) as (server, _), server.rehearsal() as (rehearsing, metadata):
+        stub = tts_pb2_grpc.TextToSpeechServiceStub(rehearsing)
+        await stub.ListVoices(tts_pb2.ListVoicesRequest(), metadata=metadata)
+        ((key, _),) = metadata
+        for others in ((), ((key, ""),), ((key, "guessed"),)):
+            with pytest.raises(grpc.aio.AioRpcError, match="loading"):
+                await stub.ListVoices(tts_pb2.ListVoicesRequest(), metadata=others)
+
+
 async def test_stopping_says_not_serving_and_lets_a_running_call_end() -> None:
     entered, release = asyncio.Event(), asyncio.Event()
 

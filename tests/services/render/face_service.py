@@ -38,8 +38,9 @@ RATE, FPS = 16_000, 25
 
 @dataclass(frozen=True)
 class Serving:
-    """A running service. Attributes: render, avatars: stubs."""
+    """A running service. Attributes: render, avatars: stubs on the channel."""
 
+    channel: grpc.aio.Channel
     render: Any
     avatars: Any
     stage: Stage
@@ -77,7 +78,7 @@ async def serving(
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
             render = render_pb2_grpc.RenderServiceStub(channel)
-            yield Serving(render, render_pb2_grpc.AvatarServiceStub(channel), stage)
+            yield Serving(channel, render, render_pb2_grpc.AvatarServiceStub(channel), stage)
     finally:
         keeping.cancel()
         (kept,) = await asyncio.gather(keeping, return_exceptions=True)

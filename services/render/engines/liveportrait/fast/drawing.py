@@ -83,6 +83,11 @@ class CapturedBatch:
             with torch.cuda.graph(self._graph, pool=memory, stream=stream, capture_error_mode="thread_local"):
                 self.frames = drawing.frames(sources, inputs)
 
+    def rehearse(self) -> None:
+        """Draw once from each place of inputs: its first replay brings a graph to the device, which takes longer."""
+        for staged in self._staged:
+            self.draw(staged.inputs)
+
     def draw(self, inputs: Inputs) -> Frames:
         """Draw in the current stream.
 

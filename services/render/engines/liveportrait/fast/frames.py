@@ -166,6 +166,9 @@ class FastFrames:
             progress(f"capturing batches of {size}")
             num_kp = self.config.motion.num_kp
             captured[size] = CapturedBatch(drawing, self._pool.sources, num_kp, size, stream, memory)
+        with torch.cuda.stream(stream):
+            for batch in captured.values():
+                batch.rehearse()
         stream.synchronize()
         return captured
 
