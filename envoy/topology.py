@@ -19,6 +19,9 @@ MAX_BODY_BYTES = 88 * MIB
 # A portrait of 20 MiB, in JSON and in a form.
 PORTRAIT_BODY_BYTES = 28 * MIB
 PORTRAIT_FORM_BYTES = 21 * MIB
+# The recording that a voice is made of, of 20 MiB, in JSON and in a form.
+VOICE_BODY_BYTES = 28 * MIB
+VOICE_FORM_BYTES = 21 * MIB
 # A recording of 64 MiB in a form.
 RECORDING_FORM_BYTES = 65 * MIB
 # An OpenAPI document for each listener, as tools/gen_api_docs.py makes them.
@@ -97,10 +100,15 @@ TTS = Service(
     (
         _HEALTH,
         _read("ListVoices"),
+        _read("GetVoice"),
+        Method("CreateVoice", timeout_s=60, upload=True),
+        Method("RemakeVoice", timeout_s=60),
+        Method("DeleteVoice"),
         _read("Synthesize", timeout_s=_LONG_S),
         _stream("SynthesizeStream"),
         _stream("StreamingSynthesize"),
     ),
+    {"/v1/voices": VOICE_BODY_BYTES},
 )
 STT = Service(
     "avatar.stt.v1.SpeechToTextService",
@@ -161,7 +169,7 @@ _LEGACY_TTS = Legacy(
             _read("SynthesizeFile", timeout_s=_LONG_S),
             _read("CloneVoice", timeout_s=_LONG_S, upload=True),
         ),
-        {"/synthesize-with-voice-clone": RECORDING_FORM_BYTES},
+        {"/synthesize-with-voice-clone": VOICE_FORM_BYTES},
     ),
     {
         "/health": "GET",

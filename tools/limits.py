@@ -25,7 +25,8 @@ from services.render.engines.liveportrait import clip, driving_video
 from services.render.settings import RenderSettings
 from services.stt.servicer import MAX_LANGUAGE_TAG_CHARACTERS
 from services.stt.settings import SttSettings
-from services.tts import messages, utterances
+from services.tts import messages, utterances, voice_calls, voice_maker, voice_recording, voice_store
+from services.tts.settings import TtsSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "limits.md"
@@ -85,7 +86,9 @@ def limits() -> tuple[Limit, ...]:
         Limit("JSON without a file", f"{_edge_mib('SMALL_BODY_BYTES')} MiB", "HTTP 413, INVALID_ARGUMENT"),
         Limit("JSON with a portrait", f"{_edge_mib('PORTRAIT_BODY_BYTES')} MiB", "HTTP 413, INVALID_ARGUMENT"),
         Limit("JSON with a recording", f"{_edge_mib('MAX_BODY_BYTES')} MiB", "HTTP 413, INVALID_ARGUMENT"),
+        Limit("JSON with a voice", f"{_edge_mib('VOICE_BODY_BYTES')} MiB", "HTTP 413, INVALID_ARGUMENT"),
         Limit("form with a portrait", f"{_edge_mib('PORTRAIT_FORM_BYTES')} MiB", "HTTP 413"),
+        Limit("form with a voice", f"{_edge_mib('VOICE_FORM_BYTES')} MiB", "HTTP 413"),
         Limit("form with a recording", f"{_edge_mib('RECORDING_FORM_BYTES')} MiB", "HTTP 413"),
         Limit("JSON of the older stack's routes", f"{MAX_JSON_BYTES // _MIB} MiB", "HTTP 413"),
         Limit(
@@ -174,6 +177,52 @@ def limits() -> tuple[Limit, ...]:
             invalid,
             _setting("stt", "max_recording_s"),
             ("stt", f"{_default(SttSettings, 'max_recording_s') / 3600:g} hours"),
+        ),
+        Limit(
+            "recording that a voice is made of",
+            f"{voice_recording.MAX_FILE_BYTES // _MIB} MiB, {voice_recording.MIN_S:g} to {voice_recording.MAX_S:g} s",
+            invalid,
+            contract=(
+                "tts",
+                f"file of {voice_recording.MIN_S:g} to {voice_recording.MAX_S:g} s and at most "
+                f"{voice_recording.MAX_FILE_BYTES // _MIB} MiB",
+            ),
+        ),
+        Limit(
+            "speech in the recording of a voice",
+            f"{voice_recording.MIN_SPEECH_S:g} s or more, at {voice_recording.TOO_QUIET_DB:g} dB or more, "
+            f"{voice_recording.TOO_NOISY_DB:g} dB over the background, {voice_recording.TOO_CLIPPED:.0%} of it clipped",
+            invalid,
+        ),
+        Limit(
+            "recording of a voice without the consent of its owner",
+            f"refused; who agreed is said in 1 to {voice_store.MAX_CONSENT} characters",
+            invalid,
+            contract=("tts", f"1 to {voice_store.MAX_CONSENT} characters"),
+        ),
+        Limit(
+            "name of a voice for people",
+            f"{voice_store.MAX_NAME} characters, and no other voice's",
+            invalid,
+            contract=("tts", f"at most {voice_store.MAX_NAME} characters"),
+        ),
+        Limit(
+            "voices that are kept",
+            f"{_default(TtsSettings, 'max_voices')}",
+            full,
+            _setting("tts", "max_voices"),
+        ),
+        Limit(
+            "recordings of voices that wait to be listened to",
+            f"{voice_maker.MAX_WAITING_RECORDINGS}",
+            full,
+            contract=("tts", f"or when {voice_maker.MAX_WAITING_RECORDINGS} recordings wait"),
+        ),
+        Limit(
+            "voices on a page of their list",
+            f"1 to {voice_calls.MAX_PAGE}; 0 for all",
+            invalid,
+            contract=("tts", f"1 to {voice_calls.MAX_PAGE}; 0 means all"),
         ),
         Limit("one message of sound to the ears", "1 s", invalid, contract=("stt", "at most 1 s")),
         Limit(

@@ -12,12 +12,10 @@ from services.common.log import configure, get_logger
 from services.common.server import running
 from services.common.settings import read_or_exit
 from services.tts import engines
-from services.tts.engine import Speaker, Style
 from services.tts.legacy_servicer import LegacyTextToSpeechServicer
 from services.tts.servicer import TextToSpeechServicer
 from services.tts.settings import TtsSettings
-from services.tts.slots import Slots
-from services.tts.voices import Voices
+from services.tts.studio import Studio
 
 SERVICE_NAMES = [
     tts_pb2.DESCRIPTOR.services_by_name["TextToSpeechService"].full_name,
@@ -26,35 +24,23 @@ SERVICE_NAMES = [
 log = get_logger("services.tts")
 
 
-async def _warm_up(slots: Slots, style: Style) -> None:
-    """Let every speaker say something at the same time, so that the first callers wait for nothing."""
-    async with asyncio.TaskGroup() as tasks:
-        for slot in slots.all():
-            tasks.create_task(slot.thread.run(_speak, slot.speaker, style))
-
-
-def _speak(speaker: Speaker, style: Style) -> None:
-    for _ in speaker.speak("Ready.", style):
-        pass
-
-
 async def serve(settings: TtsSettings) -> None:
-    """Serve until SIGTERM. Raises: EngineError if the engine cannot run here."""
+    """Serve until SIGTERM. Raises: NotReadyError, EngineError if the engine cannot run here."""
     async with running(settings, SERVICE_NAMES) as server:
         selection = await asyncio.to_thread(engines.load, settings)
-        voices = Voices(selection.engine.capabilities, settings.default_voice)
-        slots = Slots(selection.engine.speakers)
-        await _warm_up(slots, voices.style(voice="", language="", speaking_rate=0))
-        log.info("engine_ready", engine=selection.name, reason=selection.reason)
         info = media_pb2.EngineInfo(name=selection.name, reason=selection.reason)
-        servicer = TextToSpeechServicer(selection.engine, slots, voices, info, idle_timeout_s=settings.idle_timeout_s)
+        studio = await asyncio.to_thread(
+            Studio, selection.engine, info, settings.data_dir, settings.max_voices, settings.default_voice
+        )
+        await studio.warm_up()
+        log.info("engine_ready", engine=selection.name, reason=selection.reason)
+        servicer = TextToSpeechServicer(studio, idle_timeout_s=settings.idle_timeout_s)
         tts_pb2_grpc.add_TextToSpeechServiceServicer_to_server(servicer, server.grpc)
-        older = LegacyTextToSpeechServicer(servicer, selection.engine.capabilities, voices, selection.name)
+        older = LegacyTextToSpeechServicer(servicer, studio)
         legacy_pb2_grpc.add_LegacyTextToSpeechServiceServicer_to_server(older, server.grpc)
         await server.ready()
         await server.stop_requested()
-    await asyncio.to_thread(slots.close)
-    selection.engine.close()
+    await asyncio.to_thread(studio.close)
 
 
 def main() -> None:

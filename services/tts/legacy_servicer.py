@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from avatar.media.v1 import media_pb2
@@ -19,10 +20,10 @@ from services.common.legacy_http import (
     json_of,
     json_reply,
 )
-from services.tts.engine import Capabilities, find_language
+from services.tts.engine import find_language
 from services.tts.messages import voice_name
 from services.tts.servicer import TextToSpeechServicer
-from services.tts.voices import Voices
+from services.tts.studio import Studio
 
 SAMPLE_RATE_HZ = 24_000
 # The older stack's languages, by the codes and names that its clients know.
@@ -63,17 +64,19 @@ class _CloneForm(BaseModel):
 class LegacyTextToSpeechServicer(legacy_pb2_grpc.LegacyTextToSpeechServiceServicer):
     """Speaks by the service that everyone else calls, at the older stack's sample rate."""
 
-    def __init__(self, voice: TextToSpeechServicer, capabilities: Capabilities, voices: Voices, engine: str) -> None:
-        """Args: engine: its name."""
+    def __init__(self, voice: TextToSpeechServicer, studio: Studio) -> None:
         self._voice = voice
-        self._voices = voices
-        self._engine = engine
+        self._voices = studio.voices
+        self._maker = studio.maker
+        self._engine = studio.info.name
+        self._can_clone = studio.capabilities.can_clone
+        capabilities = studio.capabilities
         self._languages = {code: name for code, name in LANGUAGES.items() if find_language(capabilities, code)}
 
     @property
     def _speakers(self) -> dict[str, str]:
         """The ids of the voices by their names, the default one first."""
-        return {known.display_name: known.id for known in self._voices.known()}
+        return {known.display_name: known.id for known in self._voices.usable()}
 
     async def GetServiceHealth(self, request: legacy_pb2.GetServiceHealthRequest, context: Any) -> HttpBody:
         return await answer(context, "GetServiceHealth", self._health(context))
@@ -100,7 +103,7 @@ class LegacyTextToSpeechServicer(legacy_pb2_grpc.LegacyTextToSpeechServiceServic
                 "languages": self._languages,
                 "count": len(self._languages),
                 "model": self._engine,
-                "voice_cloning": False,
+                "voice_cloning": self._can_clone,
             }
         )
 
@@ -123,18 +126,20 @@ class LegacyTextToSpeechServicer(legacy_pb2_grpc.LegacyTextToSpeechServiceServic
             audio_format=media_pb2.AudioFormat(sample_rate_hertz=SAMPLE_RATE_HZ),
         )
         spoken = await self._voice.Synthesize(tts_pb2.SynthesizeRequest(text=asked.text, config=config), context)
-        return HttpReply(
-            spoken.audio, "audio/wav", headers=(("content-disposition", "attachment; filename=speech.wav"),)
-        )
+        return _file(spoken, "speech.wav")
 
     async def _clone(self, body: HttpBody) -> HttpReply:
         form = await form_of(_CloneForm, body)
         self._check_language(form.language)
-        raise HttpError(
-            501,
-            f"the engine {self._engine} cannot clone a voice; "
-            f"/synthesize speaks with one of these speakers: {', '.join(self._speakers)}",
-        )
+        if not self._can_clone:
+            raise HttpError(
+                501,
+                f"the engine {self._engine} cannot clone a voice; "
+                f"/synthesize speaks with one of these speakers: {', '.join(self._speakers)}",
+            )
+        style = await self._voices.style("", form.language, 0)
+        style = replace(style, voice="", conditioning=await self._maker.condition(form.speaker_audio.content))
+        return _file(await self._voice.speak_whole(form.text, style, SAMPLE_RATE_HZ), "cloned_speech.wav")
 
     def _check_language(self, code: str) -> None:
         if code not in self._languages:
@@ -149,3 +154,7 @@ class LegacyTextToSpeechServicer(legacy_pb2_grpc.LegacyTextToSpeechServiceServic
         if voice not in speakers.values():
             raise HttpError(404, f"there is no speaker {speaker[:80]!r}; there are {', '.join(speakers)}")
         return voice_name(voice)
+
+
+def _file(spoken: tts_pb2.SynthesizeResponse, name: str) -> HttpReply:
+    return HttpReply(spoken.audio, "audio/wav", headers=(("content-disposition", f"attachment; filename={name}"),))

@@ -22,12 +22,12 @@ def voice_name(voice: str) -> str:
     return f"{_VOICE_PREFIX}{voice}"
 
 
-def style_of(config: tts_pb2.SynthesisConfig, voices: Voices) -> Style:
-    """The style that a config asks for, with defaults. Raises: as `resolve_style`."""
+async def style_of(config: tts_pb2.SynthesisConfig, voices: Voices) -> Style:
+    """The style that a config asks for, with defaults. Raises: as `Voices.style`."""
     if config.voice and not config.voice.startswith(_VOICE_PREFIX):
-        raise NotFoundError(f"there is no voice {config.voice[:80]}; there are {names_of(voices.known())}")
+        raise NotFoundError(f"there is no voice {config.voice[:80]}; there are {names_of(voices.usable())}")
     voice = config.voice.removeprefix(_VOICE_PREFIX)
-    return voices.style(voice, config.language_code, config.speaking_rate)
+    return await voices.style(voice, config.language_code, config.speaking_rate)
 
 
 def output_rate_of(config: tts_pb2.SynthesisConfig, capabilities: Capabilities) -> int:

@@ -7,15 +7,15 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
-from avatar.media.v1 import media_pb2
 from avatar.tts.v1 import tts_pb2, tts_pb2_grpc
+from google.protobuf.empty_pb2 import Empty
 
 from services.common.audio import wav_of
 from services.common.errors import EngineError, InvalidRequestError, ProtocolError
 from services.common.server import MAX_MESSAGE_BYTES
 from services.common.streaming import write_within
 from services.common.timing import duration_of
-from services.tts.engine import SpeechEngine, Style, language_among, languages_of
+from services.tts.engine import Style
 from services.tts.messages import (
     audio_of,
     begins_something,
@@ -24,14 +24,14 @@ from services.tts.messages import (
     output_rate_of,
     style_of,
     timing_of,
-    voice_name,
 )
 from services.tts.narration import Chunk, Narration
-from services.tts.slots import Slot, Slots
+from services.tts.slots import Slot
 from services.tts.stream import SynthesisStream
+from services.tts.studio import Studio
 from services.tts.text import Segmenter
 from services.tts.utterances import MAX_TEXT_CHARACTERS, segmenter_for
-from services.tts.voices import Voices
+from services.tts.voice_calls import VoiceCalls
 
 # What is left of a message for the timing.
 _MAX_WAV_BYTES = MAX_MESSAGE_BYTES - 2 * 1024 * 1024
@@ -40,19 +40,12 @@ _MAX_WAV_BYTES = MAX_MESSAGE_BYTES - 2 * 1024 * 1024
 class TextToSpeechServicer(tts_pb2_grpc.TextToSpeechServiceServicer):
     """Serves one engine; a call holds one of its speakers from beginning to end."""
 
-    def __init__(
-        self,
-        engine: SpeechEngine,
-        slots: Slots,
-        voices: Voices,
-        info: media_pb2.EngineInfo,
-        *,
-        idle_timeout_s: float,
-    ) -> None:
-        self._capabilities = engine.capabilities
-        self._voices = voices
-        self._slots = slots
-        self._info = info
+    def __init__(self, studio: Studio, *, idle_timeout_s: float) -> None:
+        self._capabilities = studio.capabilities
+        self._slots = studio.slots
+        self._voices = studio.voices
+        self._voice_calls = VoiceCalls(studio.capabilities, studio.voices, studio.store, studio.maker)
+        self._info = studio.info
         self._idle_timeout_s = idle_timeout_s
 
     # The generated base class knows streamed answers only as generators.
@@ -61,15 +54,17 @@ class TextToSpeechServicer(tts_pb2_grpc.TextToSpeechServiceServicer):
     ) -> None:
         requests = aiter(request_iterator)
         config = await self._first_config(requests)
-        style, rate_hz = self._style_and_rate(config)
+        style, rate_hz = await self._style_and_rate(config)
         with self._slots.lend() as slot:
             started = tts_pb2.StreamingSynthesizeResponse.Started(config=config_of(style, rate_hz), engine=self._info)
             await context.write(tts_pb2.StreamingSynthesizeResponse(started=started))
-            stream = SynthesisStream(context, slot, self._capabilities, style, rate_hz, self._idle_timeout_s)
+            stream = SynthesisStream(
+                context, slot, self._capabilities, self._voices, style, rate_hz, self._idle_timeout_s
+            )
             await stream.run(requests)
 
-    def _style_and_rate(self, config: tts_pb2.SynthesisConfig) -> tuple[Style, int]:
-        return style_of(config, self._voices), output_rate_of(config, self._capabilities)
+    async def _style_and_rate(self, config: tts_pb2.SynthesisConfig) -> tuple[Style, int]:
+        return await style_of(config, self._voices), output_rate_of(config, self._capabilities)
 
     async def _first_config(
         self, requests: AsyncIterator[tts_pb2.StreamingSynthesizeRequest]
@@ -85,13 +80,20 @@ class TextToSpeechServicer(tts_pb2_grpc.TextToSpeechServiceServicer):
         return first.config
 
     async def Synthesize(self, request: tts_pb2.SynthesizeRequest, context: Any) -> tts_pb2.SynthesizeResponse:
-        style, rate_hz = self._style_and_rate(request.config)
+        style, rate_hz = await self._style_and_rate(request.config)
+        return await self.speak_whole(request.text, style, rate_hz)
+
+    async def speak_whole(self, text: str, style: Style, rate_hz: int) -> tts_pb2.SynthesizeResponse:
+        """A text as one file. Args: rate_hz: of its audio.
+
+        Raises: InvalidRequestError, OverloadedError, EngineError.
+        """
         chunks: list[Chunk] = []
         size = 0
         with self._slots.lend() as slot:
             narration = Narration(slot.speaker, style, self._capabilities.sample_rate_hz, rate_hz)
             async with contextlib.aclosing(
-                _narrate(slot, narration, self._segmented(request.text, style.language))
+                _narrate(slot, narration, self._segmented(text, style.language))
             ) as narrated:
                 async for chunk in narrated:
                     chunks.append(chunk)
@@ -111,7 +113,7 @@ class TextToSpeechServicer(tts_pb2_grpc.TextToSpeechServiceServicer):
     async def SynthesizeStream(  # type: ignore[override]
         self, request: tts_pb2.SynthesizeStreamRequest, context: Any
     ) -> None:
-        style, rate_hz = self._style_and_rate(request.config)
+        style, rate_hz = await self._style_and_rate(request.config)
         segments = self._segmented(request.text, style.language)
         exact = self._capabilities.has_exact_timing
         sent = 0
@@ -147,24 +149,27 @@ class TextToSpeechServicer(tts_pb2_grpc.TextToSpeechServiceServicer):
         return segments
 
     async def ListVoices(self, request: tts_pb2.ListVoicesRequest, context: Any) -> tts_pb2.ListVoicesResponse:
-        capabilities = self._capabilities
-        tag = request.language_code
-        return tts_pb2.ListVoicesResponse(
-            voices=[
-                tts_pb2.Voice(
-                    name=voice_name(voice.id),
-                    display_name=voice.display_name,
-                    language_codes=languages_of(voice, capabilities),
-                    natural_sample_rate_hertz=capabilities.sample_rate_hz,
-                )
-                for voice in self._voices.known()
-                if not tag or language_among(languages_of(voice, capabilities), tag)
-            ]
-        )
+        return self._voice_calls.list(request)
+
+    async def GetVoice(self, request: tts_pb2.GetVoiceRequest, context: Any) -> tts_pb2.Voice:
+        return self._voice_calls.get(request)
+
+    async def CreateVoice(self, request: tts_pb2.CreateVoiceRequest, context: Any) -> tts_pb2.Voice:
+        return await self._voice_calls.create(request)
+
+    async def RemakeVoice(self, request: tts_pb2.RemakeVoiceRequest, context: Any) -> tts_pb2.Voice:
+        return await self._voice_calls.remake(request)
+
+    async def DeleteVoice(self, request: tts_pb2.DeleteVoiceRequest, context: Any) -> Empty:
+        await self._voice_calls.delete(request)
+        return Empty()
 
     async def GetHealth(self, request: tts_pb2.GetHealthRequest, context: Any) -> tts_pb2.GetHealthResponse:
         return tts_pb2.GetHealthResponse(
-            status="healthy", engine=self._info, language_codes=self._capabilities.languages
+            status="healthy",
+            engine=self._info,
+            language_codes=self._capabilities.languages,
+            can_clone_voices=self._capabilities.can_clone,
         )
 
 

@@ -29,3 +29,9 @@ class TtsSettings(ServerSettings):
         default="",
         description="Voice of callers who name none, by its id or display name; empty takes the engine's own.",
     )
+    max_voices: int = Field(
+        default=100,
+        ge=0,
+        le=1000,
+        description="Voices kept that were made of recordings; one more is refused with RESOURCE_EXHAUSTED.",
+    )

@@ -17,6 +17,7 @@ from services.tts.messages import audio_of, begins_something, end_of, timing_of
 from services.tts.narration import Chunk, Narration
 from services.tts.slots import Slot
 from services.tts.utterances import Utterance, UtteranceQueue
+from services.tts.voices import Voices
 
 log = get_logger(__name__)
 _Response = tts_pb2.StreamingSynthesizeResponse
@@ -41,12 +42,20 @@ class SynthesisStream:
     """
 
     def __init__(
-        self, context: Any, slot: Slot, capabilities: Capabilities, style: Style, rate_hz: int, idle_timeout_s: float
+        self,
+        context: Any,
+        slot: Slot,
+        capabilities: Capabilities,
+        voices: Voices,
+        style: Style,
+        rate_hz: int,
+        idle_timeout_s: float,
     ) -> None:
-        """Args: rate_hz: of the audio that is sent."""
+        """Args: voices: knows whether that of the style is still there; rate_hz: of the audio that is sent."""
         self._context = context
         self._slot = slot
         self._capabilities = capabilities
+        self._voices = voices
         self._style = style
         self._rate_hz = rate_hz
         self._idle_timeout_s = idle_timeout_s
@@ -58,7 +67,7 @@ class SynthesisStream:
     async def run(self, requests: AsyncIterator[tts_pb2.StreamingSynthesizeRequest]) -> None:
         """Serve until the caller has sent everything and has been told everything.
 
-        Raises: InvalidRequestError, ProtocolError, OverloadedError.
+        Raises: InvalidRequestError, ProtocolError, OverloadedError; NotFoundError once the voice is gone.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -118,6 +127,7 @@ class SynthesisStream:
         speech = self._speech
         if speech is None or speech.utterance is not utterance:
             await self._drop_speech()
+            self._voices.check_current(self._style)
             narration = Narration(self._slot.speaker, self._style, self._capabilities.sample_rate_hz, self._rate_hz)
             speech = self._speech = _Speech(utterance, narration)
         if speech.chunks is None and not self._begin_part(speech):

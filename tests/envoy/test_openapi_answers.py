@@ -43,6 +43,7 @@ def encoded(content: bytes) -> str:
 
 
 AVATAR = {"portrait": encoded(PORTRAIT), "consent": "drawn for this project", "display_name": "Me"}
+VOICE = {"recording": encoded(SILENCE), "consent": {"given": True, "statement": "nobody's"}, "display_name": "Me"}
 ME = {"avatar": "me"}
 # In this order where one needs the other.
 CALLS = {
@@ -54,6 +55,11 @@ CALLS = {
     "TextToSpeechService_Synthesize": Call(json={"text": "Hello world."}),
     "TextToSpeechService_SynthesizeStream": Call(json={"text": "Hello world.", "config": {"speaking_rate": 2}}),
     "TextToSpeechService_ListVoices": Call(query={"language_code": "de"}),
+    "TextToSpeechService_GetVoice": Call({"voice": "anna"}),
+    # What the engine of this product cannot do; tests/envoy/test_voices.py has one that can.
+    "TextToSpeechService_CreateVoice": Call(json=VOICE, status=501),
+    "TextToSpeechService_RemakeVoice": Call({"voice": "anna"}, json={}, status=400),
+    "TextToSpeechService_DeleteVoice": Call({"voice": "anna"}, status=400),
     "SpeechToTextService_Recognize": Call(json={"audio": encoded(SILENCE)}),
     "ConversationService_ListConversations": Call(),
     "ConversationService_GetConversation": Call({"conversation": ""}),

@@ -17,6 +17,7 @@ from avatar.stt.v1 import stt_pb2 as stt
 from avatar.stt.v1 import stt_pb2_grpc
 from avatar.tts.v1 import tts_pb2 as tts
 from avatar.tts.v1 import tts_pb2_grpc
+from google.protobuf.empty_pb2 import Empty
 
 from services.common.errors import InvalidRequestError, NotFoundError, OverloadedError
 from services.common.server import Server
@@ -55,6 +56,21 @@ class FakeSpeech(tts_pb2_grpc.TextToSpeechServiceServicer):
     async def ListVoices(self, request: tts.ListVoicesRequest, context: Any) -> tts.ListVoicesResponse:
         voices = [tts.Voice(name="voices/a", natural_sample_rate_hertz=22050, language_codes=[request.language_code])]
         return tts.ListVoicesResponse(voices=voices)
+
+    async def GetVoice(self, request: tts.GetVoiceRequest, context: Any) -> tts.Voice:
+        return tts.Voice(name=request.name)
+
+    async def CreateVoice(self, request: tts.CreateVoiceRequest, context: Any) -> tts.Voice:
+        """Calls the voice by the size of its recording."""
+        return tts.Voice(name=f"voices/{request.voice_id}", display_name=f"{len(request.voice.recording)} bytes")
+
+    async def RemakeVoice(self, request: tts.RemakeVoiceRequest, context: Any) -> tts.Voice:
+        return tts.Voice(name=request.name, display_name="remade")
+
+    async def DeleteVoice(self, request: tts.DeleteVoiceRequest, context: Any) -> Empty:
+        if request.name != "voices/a":
+            raise NotFoundError("there is no such voice; there is voices/a")
+        return Empty()
 
     async def Synthesize(self, request: tts.SynthesizeRequest, context: Any) -> tts.SynthesizeResponse:
         if not request.text:

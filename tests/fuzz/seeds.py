@@ -9,9 +9,11 @@ import av
 import cv2
 import numpy as np
 from av.audio import AudioStream
+from numpy.typing import NDArray
 
 from services.common.audio import pcm16_of
 from tests.fakes.motion import motion_clip, template_file
+from tests.fakes.recordings import speech_like
 from tests.fakes.videos import encoded as encoded_video
 
 # FFmpeg's name of the container, codec, sample rate, layout of the channels.
@@ -33,8 +35,13 @@ def recording(container: str, codec: str, rate_hz: int, layout: str, seconds: fl
     """A tone in a file."""
     tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * 16_000)) / 16_000)
     samples = np.frombuffer(pcm16_of(tone.astype(np.float32)), np.int16)
+    return _encoded(samples, 16_000, container, codec, rate_hz, layout)
+
+
+def _encoded(samples: NDArray[np.int16], from_hz: int, container: str, codec: str, rate_hz: int, layout: str) -> bytes:
+    """Mono samples in a file of another rate and layout."""
     frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
-    frame.sample_rate = 16_000
+    frame.sample_rate = from_hz
     out = io.BytesIO()
     with av.open(out, "w", format=container) as file:
         stream = file.add_stream(codec, rate=rate_hz, layout=layout)
@@ -50,6 +57,13 @@ def recording(container: str, codec: str, rate_hz: int, layout: str, seconds: fl
 
 def recordings() -> list[bytes]:
     return [recording(*kind) for kind in RECORDINGS]
+
+
+def voices() -> list[bytes]:
+    """Recordings of which voices can be made."""
+    samples = np.frombuffer(pcm16_of(speech_like(3.1)[::3]), np.int16)
+    kinds = (("wav", "pcm_mulaw"), ("flac", "flac"), ("mp3", "libmp3lame"))
+    return [_encoded(samples, 8_000, container, codec, 8_000, "mono") for container, codec in kinds]
 
 
 def exif(orientation: int) -> bytes:

@@ -25,8 +25,7 @@ from services.render.stage import Stage
 from services.stt.servicer import SpeechToTextServicer
 from services.stt.settings import SttSettings
 from services.tts.servicer import TextToSpeechServicer
-from services.tts.slots import Slots
-from services.tts.voices import Voices
+from services.tts.studio import Studio
 from tests.fakes.drawing_flat import FlatEngine
 from tests.fakes.hearing_engine import HearingEngine, LoudnessDetector, ScriptedTurnModel
 from tests.fakes.speaking_engine import SpeakingEngine
@@ -89,13 +88,10 @@ async def serving_stt(_: Path) -> AsyncIterator[grpc.aio.Channel]:
 
 
 @asynccontextmanager
-async def serving_tts(_: Path) -> AsyncIterator[grpc.aio.Channel]:
-    """The voice."""
-    engine = SpeakingEngine(MAX_STREAMS)
-    slots = Slots(engine.speakers)
-    servicer = TextToSpeechServicer(
-        engine, slots, Voices(engine.capabilities), _INFO, idle_timeout_s=_SETTINGS["idle_timeout_s"]
-    )
+async def serving_tts(data_dir: Path) -> AsyncIterator[grpc.aio.Channel]:
+    """The voice, with an engine that takes on others."""
+    studio = Studio(SpeakingEngine(MAX_STREAMS, clones_as="fake-1"), _INFO, data_dir, max_voices=3)
+    servicer = TextToSpeechServicer(studio, idle_timeout_s=_SETTINGS["idle_timeout_s"])
 
     def add(server: Any) -> None:
         tts_pb2_grpc.add_TextToSpeechServiceServicer_to_server(servicer, server)
@@ -104,4 +100,4 @@ async def serving_tts(_: Path) -> AsyncIterator[grpc.aio.Channel]:
         async with _serving(ServerSettings(**_SETTINGS), ["avatar.tts.v1.TextToSpeechService"], add) as channel:
             yield channel
     finally:
-        slots.close()
+        studio.close()

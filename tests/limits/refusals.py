@@ -132,9 +132,25 @@ def drawn() -> NDArray[np.uint8]:
 
 @refusal("text")
 async def a_body_of_64_mib_where_text_is_read(door: Door) -> None:
-    for listener, path in (("tts", "/v1/speech:synthesize"), ("tts", "/synthesize"), ("page", "/v1/voices")):
+    streamed = ("page", "/v1/speech:synthesizeStream")
+    for listener, path in (("tts", "/v1/speech:synthesize"), ("tts", "/synthesize"), streamed):
         status, body = await door.post(listener, path, data=io.BytesIO(bytes(64 * MIB)))
         assert (status, body.get("message") or body["detail"]) == (413, "the body is too large; at most 1 MiB are read")
+
+
+@refusal("sound")
+async def a_voice_of_29_mib_of_json_or_22_of_a_form(door: Door) -> None:
+    for path, size, most in (("/v1/voices", 29, 28), ("/synthesize-with-voice-clone", 22, 21)):
+        status, body = await door.post("tts", path, data=io.BytesIO(bytes(size * MIB)))
+        words = f"the body is too large; at most {most} MiB are read"
+        assert (status, body.get("message") or body["detail"]) == (413, words)
+
+
+@refusal("sound")
+async def a_voice_of_no_recording_and_one_that_this_engine_cannot_take_on(door: Door) -> None:
+    consent = {"given": True, "statement": "it is nobody's"}
+    for voice, found in (({"consent": consent}, 400), ({"consent": consent, "recording": "AAAA"}, 501)):
+        assert (await door.post("tts", "/v1/voices", json=voice))[0] == found
 
 
 @refusal("sound")

@@ -66,7 +66,7 @@ def test_a_new_field_is_welcome(clone: Path) -> None:
     edit(
         clone,
         "message ListVoicesRequest {",
-        "message ListVoicesRequest {\n  // A part of the name.\n  string part = 2;",
+        "message ListVoicesRequest {\n  // A part of the name.\n  string part = 99;",
     )
     assert buf.main() == 0
 

@@ -28,15 +28,19 @@ class Example:
         before: shell lines that make what the requests need.
         then: what curl's answer is piped into, or the option that writes it.
         feed: makes more messages for a streaming caller: a shell command that prints them.
+        not_run: why no test runs it; empty for one that does.
     """
 
     requests: Sequence[Json] = ({},)
     before: str = ""
     then: str = ""
     feed: str = ""
+    not_run: str = ""
 
 
 _FACE = "avatars/me-{client}"
+_VOICE = "voices/me-{client}"
+_NEEDS_CLONING = "it needs an engine that makes voices of recordings"
 EXAMPLES = {
     "RenderService.StreamingRender": Example(
         (
@@ -82,6 +86,24 @@ EXAMPLES = {
         )
     ),
     "TextToSpeechService.ListVoices": Example(({"language_code": "de"},)),
+    "TextToSpeechService.GetVoice": Example(({"name": "voices/anna"},)),
+    "TextToSpeechService.CreateVoice": Example(
+        (
+            {
+                "voice": {
+                    "display_name": "Me",
+                    "recording": "@me.wav",
+                    "consent": {"given": True, "statement": "I am the one who speaks"},
+                },
+                "voice_id": "me-{client}",
+            },
+        ),
+        before="arecord -q -f S16_LE -r 24000 -d 10 me.wav    # say something, close to the microphone",
+        then="| jq '{name, recording_quality}'",
+        not_run=_NEEDS_CLONING,
+    ),
+    "TextToSpeechService.RemakeVoice": Example(({"name": _VOICE},), not_run=_NEEDS_CLONING),
+    "TextToSpeechService.DeleteVoice": Example(({"name": _VOICE},), not_run=_NEEDS_CLONING),
     "TextToSpeechService.GetHealth": Example(),
     "SpeechToTextService.Recognize": Example(
         ({"audio": "@numbers.wav", "config": {"language_code": "en"}},),

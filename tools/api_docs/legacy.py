@@ -141,9 +141,17 @@ ROUTES = {
         {
             "text": Field(_TEXT, "What to say.", is_required=True),
             "language": _LANGUAGE,
-            "speaker_audio": Field(_FILE, "A recording of the voice.", is_required=True),
+            "speaker_audio": Field(
+                _FILE, "A recording of the voice, as of Voice.recording; nothing of it is kept.", is_required=True
+            ),
         },
-        refusals={400: "There is no such language.", 422: _MISSING, 501: "The engine cannot clone a voice."},
+        refusals={
+            400: "There is no such language, or no voice can be made of the recording; `detail` says why.",
+            413: "Too large.",
+            422: _MISSING,
+            429: "4 recordings wait already, or all streams are taken.",
+            501: "The engine cannot clone a voice.",
+        },
     ),
     "LegacySpeechToTextService.GetServiceHealth": _health(model=_TEXT, languages=_TEXTS, features=_TEXTS),
     "LegacySpeechToTextService.GetLanguages": Route((JSON, _object(total=_COUNT, common=_TEXTS, note=_TEXT))),

@@ -245,6 +245,8 @@ class _Writer:
         yield "**Example**"
         yield ""
         made = commands(method, example)
+        if example.not_run:
+            yield f"<!-- not run: {example.not_run} -->"
         yield "```sh"
         if example.before:
             yield example.before

@@ -46,7 +46,10 @@ class Refusing(tts_pb2_grpc.TextToSpeechServiceServicer):
 async def refusing() -> AsyncIterator[grpc.aio.Channel]:
     """A channel to a server that refuses everything."""
     server = Server(ServerSettings(drain=DrainSettings(announce_s=0.0, grace_s=0.0)), [SERVICE])
-    tts_pb2_grpc.add_TextToSpeechServiceServicer_to_server(Refusing(), server.grpc)
+    tts_pb2_grpc.add_TextToSpeechServiceServicer_to_server(
+        Refusing(),  # type: ignore[abstract]
+        server.grpc,
+    )
     await server.start()
     await server.ready()
     try:

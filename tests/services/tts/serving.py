@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import grpc
 from avatar.media.v1 import media_pb2
-from avatar.tts.v1 import tts_pb2, tts_pb2_grpc
+from avatar.tts.v1 import legacy_pb2_grpc, tts_pb2, tts_pb2_grpc
 
 from services.common.server import Server
 from services.common.settings import DrainSettings, ServerSettings
 from services.tts.engine import SpeechEngine
+from services.tts.legacy_servicer import LegacyTextToSpeechServicer
 from services.tts.servicer import TextToSpeechServicer
-from services.tts.slots import Slots
-from services.tts.voices import Voices
+from services.tts.studio import Studio
 
 NAME = "avatar.tts.v1.TextToSpeechService"
+LEGACY_NAME = "avatar.tts.v1.LegacyTextToSpeechService"
 SETTINGS = ServerSettings(drain=DrainSettings(announce_s=0.0, grace_s=2.0))
 INFO = media_pb2.EngineInfo(name="fake", reason="a test asked for it")
 Request = tts_pb2.StreamingSynthesizeRequest
@@ -27,21 +30,38 @@ Stub: TypeAlias = "tts_pb2_grpc.TextToSpeechServiceAsyncStub"
 
 
 @asynccontextmanager
-async def serving(engine: SpeechEngine, idle_timeout_s: float = 30.0) -> AsyncIterator[Stub]:
-    """A stub whose calls reach the engine over real gRPC."""
-    server = Server(SETTINGS, [NAME])
-    await server.start()
-    slots = Slots(engine.speakers)
-    voices = Voices(engine.capabilities)
-    servicer = TextToSpeechServicer(engine, slots, voices, INFO, idle_timeout_s=idle_timeout_s)
-    tts_pb2_grpc.add_TextToSpeechServiceServicer_to_server(servicer, server.grpc)
-    await server.ready()
-    try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-            yield tts_pb2_grpc.TextToSpeechServiceStub(channel)
-    finally:
-        await server.stop()
-        slots.close()
+async def served(
+    engine: SpeechEngine, idle_timeout_s: float = 30.0, data_dir: Path | None = None, max_voices: int = 3
+) -> AsyncIterator[int]:
+    """The port of all of the service on loopback. Args: data_dir: None for one that is removed."""
+    with tempfile.TemporaryDirectory() as passing:
+        studio = Studio(engine, INFO, data_dir or Path(passing), max_voices)
+        server = Server(SETTINGS, [NAME, LEGACY_NAME])
+        await server.start()
+        servicer = TextToSpeechServicer(studio, idle_timeout_s=idle_timeout_s)
+        tts_pb2_grpc.add_TextToSpeechServiceServicer_to_server(servicer, server.grpc)
+        older = LegacyTextToSpeechServicer(servicer, studio)
+        legacy_pb2_grpc.add_LegacyTextToSpeechServiceServicer_to_server(older, server.grpc)
+        await server.ready()
+        try:
+            yield server.port
+        finally:
+            await server.stop()
+            studio.close()
+
+
+@asynccontextmanager
+async def channel_to(engine: SpeechEngine, **options: Any) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel by which all of the service is reached over real gRPC. Args: as of `served`."""
+    async with served(engine, **options) as port, grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield channel
+
+
+@asynccontextmanager
+async def serving(engine: SpeechEngine, **options: Any) -> AsyncIterator[Stub]:
+    """A stub whose calls reach the engine over real gRPC. Args: as of `served`."""
+    async with channel_to(engine, **options) as channel:
+        yield tts_pb2_grpc.TextToSpeechServiceStub(channel)
 
 
 def config(*, sample_rate_hz: int = 0, **fields: str | float) -> tts_pb2.StreamingSynthesizeRequest:

@@ -7,23 +7,20 @@ import io
 import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
-from avatar.tts.v1 import legacy_pb2, legacy_pb2_grpc
+from avatar.tts.v1 import legacy_pb2, legacy_pb2_grpc, tts_pb2, tts_pb2_grpc
 from google.api.httpbody_pb2 import HttpBody
 
-from services.common.server import Server
-from services.tts.legacy_servicer import LANGUAGES, LegacyTextToSpeechServicer
-from services.tts.servicer import TextToSpeechServicer
-from services.tts.slots import Slots
-from services.tts.voices import Voices
-from tests.fakes.speaking_engine import BROKEN, SpeakingEngine
+from services.common.audio import samples_of_pcm16
+from services.tts.legacy_servicer import LANGUAGES
+from tests.fakes.recordings import speech_like, wav
+from tests.fakes.speaking_engine import BROKEN, SpeakingEngine, pitch_of
 from tests.legacy_calls import Answer, answer_of, form_body, json_body
-from tests.services.tts.serving import INFO, SETTINGS
+from tests.services.tts.serving import channel_to
 
-NAME = "avatar.tts.v1.LegacyTextToSpeechService"
 SPEAKERS = "Beep, Another"
 
 
@@ -51,28 +48,15 @@ class Voice:
 
 
 @asynccontextmanager
-async def serving(engine: SpeakingEngine | None = None) -> AsyncIterator[Voice]:
-    engine = engine or SpeakingEngine()
-    server = Server(SETTINGS, [NAME])
-    await server.start()
-    slots = Slots(engine.speakers)
-    voices = Voices(engine.capabilities)
-    voice = TextToSpeechServicer(engine, slots, voices, INFO, idle_timeout_s=30.0)
-    older = LegacyTextToSpeechServicer(voice, engine.capabilities, voices, "fake")
-    legacy_pb2_grpc.add_LegacyTextToSpeechServiceServicer_to_server(older, server.grpc)
-    await server.ready()
-    try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-            yield Voice(legacy_pb2_grpc.LegacyTextToSpeechServiceStub(channel))
-    finally:
-        await server.stop()
-        slots.close()
+async def serving(engine: SpeakingEngine | None = None, data_dir: Path | None = None) -> AsyncIterator[Voice]:
+    async with channel_to(engine or SpeakingEngine(), data_dir=data_dir) as channel:
+        yield Voice(legacy_pb2_grpc.LegacyTextToSpeechServiceStub(channel))
 
 
-def seconds(answer: Answer) -> float:
+def seconds(answer: Answer, name: str = "speech.wav") -> float:
     """Length of a WAV file, which must be as the older stack's were."""
     assert (answer.status, answer.content_type) == (200, "audio/wav")
-    assert answer.headers["content-disposition"] == "attachment; filename=speech.wav"
+    assert answer.headers["content-disposition"] == f"attachment; filename={name}"
     with wave.open(io.BytesIO(answer.body)) as file:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 24_000)
         frames: int = file.getnframes()
@@ -87,6 +71,7 @@ async def test_health_has_the_fields_of_both_stacks() -> None:
         "status": "healthy",
         "engine": {"name": "fake", "reason": "a test asked for it"},
         "language_codes": ["de", "en", "en-GB"],
+        "can_clone_voices": False,
         "model_loaded": True,
         "device": "cpu",
         "gpu_available": False,
@@ -186,6 +171,45 @@ async def test_cloning_is_refused_with_the_speakers_that_there_are() -> None:
         assert answer.status == 501
         assert answer.detail.endswith(SPEAKERS)
         assert (await voice.clone(text="hello")).problems() == [("missing", ["body", "speaker_audio"])]
+
+
+async def test_a_recording_lends_its_voice_to_one_text(tmp_path: Path) -> None:
+    engine = SpeakingEngine(clones_as="fake-1")
+    async with serving(engine, tmp_path) as voice:
+        assert (await voice.get("GetLanguages"))["voice_cloning"] is True
+        for pitch_hz, length_s in ((130, 8), (310, 40)):
+            recording = wav(speech_like(length_s, pitch_hz=pitch_hz))
+            answer = await voice.clone(text="beeeeeeeeeeeep", language="de", speaker_audio=recording)
+            assert seconds(answer, "cloned_speech.wav") > 1.4
+            assert pitch_of(samples_of_pcm16(answer.body[44:])[:24_000], 24_000) == pytest.approx(pitch_hz, abs=2)
+        assert (await voice.get("GetSpeakers"))["count"] == 2
+    assert list((tmp_path / "voices").glob("*")) == []
+
+
+async def test_a_recording_that_is_no_good_lends_no_voice() -> None:
+    async with serving(SpeakingEngine(clones_as="fake-1")) as voice:
+        for recording, status, said in [
+            (b"sound", 400, "not a recording in a known format"),
+            (wav(speech_like(1)), 400, "3 to 30 s of speech, not of 1.0 s"),
+            (bytes(21 * 1024 * 1024), 400, "at most 20 MiB"),
+        ]:
+            answer = await voice.clone(text="hello", speaker_audio=recording)
+            assert answer.status == status
+            assert said in answer.detail
+        assert (await voice.clone(text="x" * 20_001, speaker_audio=wav(speech_like(4)))).status == 400
+
+
+async def test_a_speaker_may_be_a_voice_that_was_made_of_a_recording() -> None:
+    async with channel_to(SpeakingEngine(clones_as="fake-1")) as channel:
+        consent = tts_pb2.Voice.Consent(given=True, statement="It is mine")
+        made = tts_pb2.Voice(display_name="Zoë", recording=wav(speech_like(8)), consent=consent)
+        tts = tts_pb2_grpc.TextToSpeechServiceStub(channel)
+        await tts.CreateVoice(tts_pb2.CreateVoiceRequest(voice_id="zoe", voice=made))
+        voice = Voice(legacy_pb2_grpc.LegacyTextToSpeechServiceStub(channel))
+        assert (await voice.get("GetSpeakers"))["speakers"] == ["Beep", "Another", "Zoë"]
+        for speaker in ("Zoë", "zoe"):
+            answer = await voice.say(text="beeeeeeeeeeeep", speaker=speaker)
+            assert pitch_of(samples_of_pcm16(answer.body[44:])[:24_000], 24_000) == pytest.approx(130, abs=2)
 
 
 async def test_a_voice_that_fails_and_one_that_is_taken_say_so() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import grpc
 import pytest
@@ -16,6 +18,8 @@ from services.common.timing import samples_of
 from services.tts.engine import resolve_style
 from services.tts.slots import Slots
 from services.tts.stream import SynthesisStream
+from services.tts.voice_store import VoiceStore
+from services.tts.voices import Voices
 from tests.fakes.speaking_engine import ENDLESS, RATE_HZ, SpeakingEngine
 from tests.services.tts.serving import End, cancel, text
 
@@ -70,9 +74,10 @@ class Requests:
 @asynccontextmanager
 async def streaming(engine: SpeakingEngine, idle_timeout_s: float = 30.0) -> AsyncIterator[tuple[Requests, SlowReader]]:
     requests, reader, slots = Requests(), SlowReader(), Slots(engine.speakers)
-    with slots.lend() as slot:
+    with slots.lend() as slot, tempfile.TemporaryDirectory() as directory:
         style = resolve_style(engine.capabilities, "", "", 1)
-        stream = SynthesisStream(reader, slot, engine.capabilities, style, RATE_HZ, idle_timeout_s)
+        voices = Voices(engine.capabilities, VoiceStore(Path(directory), 0))
+        stream = SynthesisStream(reader, slot, engine.capabilities, voices, style, RATE_HZ, idle_timeout_s)
         running = asyncio.create_task(stream.run(aiter(requests)))
         running.add_done_callback(lambda _: requests.ended.set_result(None))
         try:

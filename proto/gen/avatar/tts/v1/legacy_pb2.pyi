@@ -103,7 +103,9 @@ class CloneVoiceRequest(_message.Message):
     FORM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def form(self) -> _httpbody_pb2.HttpBody:
-        """A multipart form with the text "text", the file "speaker_audio" and, optional, the text "language" ("en")."""
+        """A multipart form with the text "text", the file "speaker_audio" (a recording as of Voice.recording; of one that is
+        longer than 30 s the beginning is used, and nothing of it is kept) and, optional, the text "language" ("en").
+        """
 
     def __init__(
         self,

@@ -86,7 +86,7 @@ class LegacyTextToSpeechServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetSpeakers(self, request, context):
-        """The names of the voices, the default first.
+        """The names of the voices that can be spoken with, the default first; also of those that were made of a recording.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

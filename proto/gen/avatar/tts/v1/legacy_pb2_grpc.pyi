@@ -42,7 +42,7 @@ class LegacyTextToSpeechServiceStub:
     GetLanguages: _grpc.UnaryUnaryMultiCallable[_legacy_pb2.GetLanguagesRequest, _httpbody_pb2.HttpBody]
     """The languages of the older stack that the engine speaks, by code and English name."""
     GetSpeakers: _grpc.UnaryUnaryMultiCallable[_legacy_pb2.GetSpeakersRequest, _httpbody_pb2.HttpBody]
-    """The names of the voices, the default first."""
+    """The names of the voices that can be spoken with, the default first; also of those that were made of a recording."""
     SynthesizeFile: _grpc.UnaryUnaryMultiCallable[_legacy_pb2.SynthesizeFileRequest, _httpbody_pb2.HttpBody]
     """A text to a WAV file: PCM, 16 bits, mono, 24000 Hz."""
     CloneVoice: _grpc.UnaryUnaryMultiCallable[_legacy_pb2.CloneVoiceRequest, _httpbody_pb2.HttpBody]
@@ -61,7 +61,7 @@ class LegacyTextToSpeechServiceAsyncStub(LegacyTextToSpeechServiceStub):
     GetLanguages: _aio.UnaryUnaryMultiCallable[_legacy_pb2.GetLanguagesRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """The languages of the older stack that the engine speaks, by code and English name."""
     GetSpeakers: _aio.UnaryUnaryMultiCallable[_legacy_pb2.GetSpeakersRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
-    """The names of the voices, the default first."""
+    """The names of the voices that can be spoken with, the default first; also of those that were made of a recording."""
     SynthesizeFile: _aio.UnaryUnaryMultiCallable[_legacy_pb2.SynthesizeFileRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """A text to a WAV file: PCM, 16 bits, mono, 24000 Hz."""
     CloneVoice: _aio.UnaryUnaryMultiCallable[_legacy_pb2.CloneVoiceRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
@@ -95,7 +95,7 @@ class LegacyTextToSpeechServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _legacy_pb2.GetSpeakersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
-        """The names of the voices, the default first."""
+        """The names of the voices that can be spoken with, the default first; also of those that were made of a recording."""
 
     @_abc_1.abstractmethod
     def SynthesizeFile(

@@ -25,11 +25,14 @@ _sym_db = _symbol_database.Default()
 from avatar.media.v1 import media_pb2 as avatar_dot_media_dot_v1_dot_media__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x61vatar/tts/v1/tts.proto\x12\ravatar.tts.v1\x1a\x1b\x61vatar/media/v1/media.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\"\x9a\x01\n\x0fSynthesisConfig\x12\x13\n\x05voice\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rlanguage_code\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rspeaking_rate\x18\x03 \x01(\x02\x42\x04\xe2\x41\x01\x01\x12\x38\n\x0c\x61udio_format\x18\x04 \x01(\x0b\x32\x1c.avatar.media.v1.AudioFormatB\x04\xe2\x41\x01\x01\"\xa2\x03\n\x1aStreamingSynthesizeRequest\x12\x30\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1e.avatar.tts.v1.SynthesisConfigH\x00\x12\x43\n\x04text\x18\x02 \x01(\x0b\x32\x33.avatar.tts.v1.StreamingSynthesizeRequest.TextChunkH\x00\x12@\n\x05\x66lush\x18\x03 \x01(\x0b\x32/.avatar.tts.v1.StreamingSynthesizeRequest.FlushH\x00\x12\x42\n\x06\x63\x61ncel\x18\x04 \x01(\x0b\x32\x30.avatar.tts.v1.StreamingSynthesizeRequest.CancelH\x00\x1a=\n\tTextChunk\x12\x14\n\x0cutterance_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0c\n\x04last\x18\x03 \x01(\x08\x1a\x1d\n\x05\x46lush\x12\x14\n\x0cutterance_id\x18\x01 \x01(\t\x1a\x1e\n\x06\x43\x61ncel\x12\x14\n\x0cutterance_id\x18\x01 \x01(\tB\t\n\x07request\"\xbb\x01\n\x06Timing\x12\x14\n\x0cutterance_id\x18\x01 \x01(\t\x12*\n\x05words\x18\x02 \x03(\x0b\x32\x1b.avatar.media.v1.WordTiming\x12\x30\n\x08phonemes\x18\x03 \x03(\x0b\x32\x1e.avatar.media.v1.PhonemeTiming\x12.\n\x07visemes\x18\x04 \x03(\x0b\x32\x1d.avatar.media.v1.VisemeTiming\x12\r\n\x05\x65xact\x18\x05 \x01(\x08\"\xec\x01\n\x0cUtteranceEnd\x12\x14\n\x0cutterance_id\x18\x01 \x01(\t\x12\x32\n\x06reason\x18\x02 \x01(\x0e\x32\".avatar.tts.v1.UtteranceEnd.Reason\x12\x31\n\x0e\x61udio_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"_\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x14\n\x10REASON_COMPLETED\x10\x01\x12\x14\n\x10REASON_CANCELLED\x10\x02\x12\x11\n\rREASON_FAILED\x10\x03\"\x8c\x03\n\x1bStreamingSynthesizeResponse\x12\x45\n\x07started\x18\x01 \x01(\x0b\x32\x32.avatar.tts.v1.StreamingSynthesizeResponse.StartedH\x00\x12\'\n\x06timing\x18\x02 \x01(\x0b\x32\x15.avatar.tts.v1.TimingH\x00\x12,\n\x05\x61udio\x18\x03 \x01(\x0b\x32\x1b.avatar.media.v1.AudioChunkH\x00\x12\x34\n\rutterance_end\x18\x04 \x01(\x0b\x32\x1b.avatar.tts.v1.UtteranceEndH\x00\x12%\n\x07warning\x18\x05 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x1a\x66\n\x07Started\x12.\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1e.avatar.tts.v1.SynthesisConfig\x12+\n\x06\x65ngine\x18\x02 \x01(\x0b\x32\x1b.avatar.media.v1.EngineInfoB\n\n\x08response\"]\n\x11SynthesizeRequest\x12\x34\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1e.avatar.tts.v1.SynthesisConfigB\x04\xe2\x41\x01\x01\x12\x12\n\x04text\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"\xad\x01\n\x12SynthesizeResponse\x12\r\n\x05\x61udio\x18\x01 \x01(\x0c\x12%\n\x06timing\x18\x02 \x01(\x0b\x32\x15.avatar.tts.v1.Timing\x12.\n\x06\x63onfig\x18\x03 \x01(\x0b\x32\x1e.avatar.tts.v1.SynthesisConfig\x12\x31\n\x0e\x61udio_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"c\n\x17SynthesizeStreamRequest\x12\x34\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1e.avatar.tts.v1.SynthesisConfigB\x04\xe2\x41\x01\x01\x12\x12\n\x04text\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"\xfa\x01\n\x18SynthesizeStreamResponse\x12\x45\n\x07started\x18\x01 \x01(\x0b\x32\x32.avatar.tts.v1.StreamingSynthesizeResponse.StartedH\x00\x12\'\n\x06timing\x18\x02 \x01(\x0b\x32\x15.avatar.tts.v1.TimingH\x00\x12,\n\x05\x61udio\x18\x03 \x01(\x0b\x32\x1b.avatar.media.v1.AudioChunkH\x00\x12\x34\n\rutterance_end\x18\x04 \x01(\x0b\x32\x1b.avatar.tts.v1.UtteranceEndH\x00\x42\n\n\x08response\"f\n\x05Voice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x16\n\x0elanguage_codes\x18\x03 \x03(\t\x12!\n\x19natural_sample_rate_hertz\x18\x04 \x01(\x05\"0\n\x11ListVoicesRequest\x12\x1b\n\rlanguage_code\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\":\n\x12ListVoicesResponse\x12$\n\x06voices\x18\x01 \x03(\x0b\x32\x14.avatar.tts.v1.Voice\"\x12\n\x10GetHealthRequest\"h\n\x11GetHealthResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12+\n\x06\x65ngine\x18\x02 \x01(\x0b\x32\x1b.avatar.media.v1.EngineInfo\x12\x16\n\x0elanguage_codes\x18\x03 \x03(\t2\xd6\x04\n\x13TextToSpeechService\x12s\n\nSynthesize\x12 .avatar.tts.v1.SynthesizeRequest\x1a!.avatar.tts.v1.SynthesizeResponse\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/speech:synthesize:\x01*\x12\x8d\x01\n\x10SynthesizeStream\x12&.avatar.tts.v1.SynthesizeStreamRequest\x1a\'.avatar.tts.v1.SynthesizeStreamResponse\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/speech:synthesizeStream:\x01*0\x01\x12r\n\x13StreamingSynthesize\x12).avatar.tts.v1.StreamingSynthesizeRequest\x1a*.avatar.tts.v1.StreamingSynthesizeResponse\"\x00(\x01\x30\x01\x12\x65\n\nListVoices\x12 .avatar.tts.v1.ListVoicesRequest\x1a!.avatar.tts.v1.ListVoicesResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/voices\x12_\n\tGetHealth\x12\x1f.avatar.tts.v1.GetHealthRequest\x1a .avatar.tts.v1.GetHealthResponse\"\x0f\x82\xd3\xe4\x93\x02\t\x12\x07/healthb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x61vatar/tts/v1/tts.proto\x12\ravatar.tts.v1\x1a\x1b\x61vatar/media/v1/media.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x9a\x01\n\x0fSynthesisConfig\x12\x13\n\x05voice\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rlanguage_code\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rspeaking_rate\x18\x03 \x01(\x02\x42\x04\xe2\x41\x01\x01\x12\x38\n\x0c\x61udio_format\x18\x04 \x01(\x0b\x32\x1c.avatar.media.v1.AudioFormatB\x04\xe2\x41\x01\x01\"\xa2\x03\n\x1aStreamingSynthesizeRequest\x12\x30\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1e.avatar.tts.v1.SynthesisConfigH\x00\x12\x43\n\x04text\x18\x02 \x01(\x0b\x32\x33.avatar.tts.v1.StreamingSynthesizeRequest.TextChunkH\x00\x12@\n\x05\x66lush\x18\x03 \x01(\x0b\x32/.avatar.tts.v1.StreamingSynthesizeRequest.FlushH\x00\x12\x42\n\x06\x63\x61ncel\x18\x04 \x01(\x0b\x32\x30.avatar.tts.v1.StreamingSynthesizeRequest.CancelH\x00\x1a=\n\tTextChunk\x12\x14\n\x0cutterance_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0c\n\x04last\x18\x03 \x01(\x08\x1a\x1d\n\x05\x46lush\x12\x14\n\x0cutterance_id\x18\x01 \x01(\t\x1a\x1e\n\x06\x43\x61ncel\x12\x14\n\x0cutterance_id\x18\x01 \x01(\tB\t\n\x07request\"\xbb\x01\n\x06Timing\x12\x14\n\x0cutterance_id\x18\x01 \x01(\t\x12*\n\x05words\x18\x02 \x03(\x0b\x32\x1b.avatar.media.v1.WordTiming\x12\x30\n\x08phonemes\x18\x03 \x03(\x0b\x32\x1e.avatar.media.v1.PhonemeTiming\x12.\n\x07visemes\x18\x04 \x03(\x0b\x32\x1d.avatar.media.v1.VisemeTiming\x12\r\n\x05\x65xact\x18\x05 \x01(\x08\"\xec\x01\n\x0cUtteranceEnd\x12\x14\n\x0cutterance_id\x18\x01 \x01(\t\x12\x32\n\x06reason\x18\x02 \x01(\x0e\x32\".avatar.tts.v1.UtteranceEnd.Reason\x12\x31\n\x0e\x61udio_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"_\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x14\n\x10REASON_COMPLETED\x10\x01\x12\x14\n\x10REASON_CANCELLED\x10\x02\x12\x11\n\rREASON_FAILED\x10\x03\"\x8c\x03\n\x1bStreamingSynthesizeResponse\x12\x45\n\x07started\x18\x01 \x01(\x0b\x32\x32.avatar.tts.v1.StreamingSynthesizeResponse.StartedH\x00\x12\'\n\x06timing\x18\x02 \x01(\x0b\x32\x15.avatar.tts.v1.TimingH\x00\x12,\n\x05\x61udio\x18\x03 \x01(\x0b\x32\x1b.avatar.media.v1.AudioChunkH\x00\x12\x34\n\rutterance_end\x18\x04 \x01(\x0b\x32\x1b.avatar.tts.v1.UtteranceEndH\x00\x12%\n\x07warning\x18\x05 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x1a\x66\n\x07Started\x12.\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1e.avatar.tts.v1.SynthesisConfig\x12+\n\x06\x65ngine\x18\x02 \x01(\x0b\x32\x1b.avatar.media.v1.EngineInfoB\n\n\x08response\"]\n\x11SynthesizeRequest\x12\x34\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1e.avatar.tts.v1.SynthesisConfigB\x04\xe2\x41\x01\x01\x12\x12\n\x04text\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"\xad\x01\n\x12SynthesizeResponse\x12\r\n\x05\x61udio\x18\x01 \x01(\x0c\x12%\n\x06timing\x18\x02 \x01(\x0b\x32\x15.avatar.tts.v1.Timing\x12.\n\x06\x63onfig\x18\x03 \x01(\x0b\x32\x1e.avatar.tts.v1.SynthesisConfig\x12\x31\n\x0e\x61udio_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"c\n\x17SynthesizeStreamRequest\x12\x34\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1e.avatar.tts.v1.SynthesisConfigB\x04\xe2\x41\x01\x01\x12\x12\n\x04text\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"\xfa\x01\n\x18SynthesizeStreamResponse\x12\x45\n\x07started\x18\x01 \x01(\x0b\x32\x32.avatar.tts.v1.StreamingSynthesizeResponse.StartedH\x00\x12\'\n\x06timing\x18\x02 \x01(\x0b\x32\x15.avatar.tts.v1.TimingH\x00\x12,\n\x05\x61udio\x18\x03 \x01(\x0b\x32\x1b.avatar.media.v1.AudioChunkH\x00\x12\x34\n\rutterance_end\x18\x04 \x01(\x0b\x32\x1b.avatar.tts.v1.UtteranceEndH\x00\x42\n\n\x08response\"\xe5\x04\n\x05Voice\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1c\n\x0elanguage_codes\x18\x03 \x03(\tB\x04\xe2\x41\x01\x03\x12\'\n\x19natural_sample_rate_hertz\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12-\n\x04kind\x18\x05 \x01(\x0e\x32\x19.avatar.tts.v1.Voice.KindB\x04\xe2\x41\x01\x03\x12\x18\n\trecording\x18\x06 \x01(\x0c\x42\x05\xe2\x41\x02\x02\x04\x12\x33\n\x07\x63onsent\x18\x07 \x01(\x0b\x32\x1c.avatar.tts.v1.Voice.ConsentB\x04\xe2\x41\x01\x02\x12\x1c\n\x0ekeep_recording\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12@\n\x11recording_quality\x18\n \x01(\x0b\x32\x1f.avatar.tts.v1.RecordingQualityB\x04\xe2\x41\x01\x03\x12\x1d\n\x0funusable_reason\x18\x0b \x01(\tB\x04\xe2\x41\x01\x03\x1a\x37\n\x07\x43onsent\x12\x13\n\x05given\x18\x01 \x01(\x08\x42\x04\xe2\x41\x01\x02\x12\x17\n\tstatement\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"@\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x11\n\rKIND_BUILT_IN\x10\x01\x12\x0f\n\x0bKIND_CLONED\x10\x02:6\xea\x41\x33\n\x12\x61vatar.local/Voice\x12\x0evoices/{voice}*\x06voices2\x05voice\"\xba\x01\n\x10RecordingQuality\x12+\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0fspeech_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fspeech_level_db\x18\x03 \x01(\x02\x12\x1a\n\x12signal_to_noise_db\x18\x04 \x01(\x02\x12\x10\n\x08warnings\x18\x05 \x03(\t\"c\n\x11ListVoicesRequest\x12\x1b\n\rlanguage_code\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"S\n\x12ListVoicesResponse\x12$\n\x06voices\x18\x01 \x03(\x0b\x32\x14.avatar.tts.v1.Voice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"<\n\x0fGetVoiceRequest\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x61vatar.local/Voice\"t\n\x12\x43reateVoiceRequest\x12)\n\x05voice\x18\x01 \x01(\x0b\x32\x14.avatar.tts.v1.VoiceB\x04\xe2\x41\x01\x02\x12\x16\n\x08voice_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rvalidate_only\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"?\n\x12RemakeVoiceRequest\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x61vatar.local/Voice\"?\n\x12\x44\x65leteVoiceRequest\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x61vatar.local/Voice\"\x12\n\x10GetHealthRequest\"\x82\x01\n\x11GetHealthResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12+\n\x06\x65ngine\x18\x02 \x01(\x0b\x32\x1b.avatar.media.v1.EngineInfo\x12\x16\n\x0elanguage_codes\x18\x03 \x03(\t\x12\x18\n\x10\x63\x61n_clone_voices\x18\x04 \x01(\x08\x32\xee\x07\n\x13TextToSpeechService\x12s\n\nSynthesize\x12 .avatar.tts.v1.SynthesizeRequest\x1a!.avatar.tts.v1.SynthesizeResponse\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/speech:synthesize:\x01*\x12\x8d\x01\n\x10SynthesizeStream\x12&.avatar.tts.v1.SynthesizeStreamRequest\x1a\'.avatar.tts.v1.SynthesizeStreamResponse\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/speech:synthesizeStream:\x01*0\x01\x12r\n\x13StreamingSynthesize\x12).avatar.tts.v1.StreamingSynthesizeRequest\x1a*.avatar.tts.v1.StreamingSynthesizeResponse\"\x00(\x01\x30\x01\x12\x65\n\nListVoices\x12 .avatar.tts.v1.ListVoicesRequest\x1a!.avatar.tts.v1.ListVoicesResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/voices\x12]\n\x08GetVoice\x12\x1e.avatar.tts.v1.GetVoiceRequest\x1a\x14.avatar.tts.v1.Voice\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/{name=voices/*}\x12\x61\n\x0b\x43reateVoice\x12!.avatar.tts.v1.CreateVoiceRequest\x1a\x14.avatar.tts.v1.Voice\"\x19\x82\xd3\xe4\x93\x02\x13\"\n/v1/voices:\x05voice\x12m\n\x0bRemakeVoice\x12!.avatar.tts.v1.RemakeVoiceRequest\x1a\x14.avatar.tts.v1.Voice\"%\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/{name=voices/*}:remake:\x01*\x12\x65\n\x0b\x44\x65leteVoice\x12!.avatar.tts.v1.DeleteVoiceRequest\x1a\x16.google.protobuf.Empty\"\x1b\x82\xd3\xe4\x93\x02\x15*\x13/v1/{name=voices/*}\x12_\n\tGetHealth\x12\x1f.avatar.tts.v1.GetHealthRequest\x1a .avatar.tts.v1.GetHealthResponse\"\x0f\x82\xd3\xe4\x93\x02\t\x12\x07/healthb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,54 +55,120 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SYNTHESIZESTREAMREQUEST'].fields_by_name['config']._serialized_options = b'\342A\001\001'
   _globals['_SYNTHESIZESTREAMREQUEST'].fields_by_name['text']._loaded_options = None
   _globals['_SYNTHESIZESTREAMREQUEST'].fields_by_name['text']._serialized_options = b'\342A\001\002'
+  _globals['_VOICE_CONSENT'].fields_by_name['given']._loaded_options = None
+  _globals['_VOICE_CONSENT'].fields_by_name['given']._serialized_options = b'\342A\001\002'
+  _globals['_VOICE_CONSENT'].fields_by_name['statement']._loaded_options = None
+  _globals['_VOICE_CONSENT'].fields_by_name['statement']._serialized_options = b'\342A\001\002'
+  _globals['_VOICE'].fields_by_name['name']._loaded_options = None
+  _globals['_VOICE'].fields_by_name['name']._serialized_options = b'\342A\001\010'
+  _globals['_VOICE'].fields_by_name['display_name']._loaded_options = None
+  _globals['_VOICE'].fields_by_name['display_name']._serialized_options = b'\342A\001\001'
+  _globals['_VOICE'].fields_by_name['language_codes']._loaded_options = None
+  _globals['_VOICE'].fields_by_name['language_codes']._serialized_options = b'\342A\001\003'
+  _globals['_VOICE'].fields_by_name['natural_sample_rate_hertz']._loaded_options = None
+  _globals['_VOICE'].fields_by_name['natural_sample_rate_hertz']._serialized_options = b'\342A\001\003'
+  _globals['_VOICE'].fields_by_name['kind']._loaded_options = None
+  _globals['_VOICE'].fields_by_name['kind']._serialized_options = b'\342A\001\003'
+  _globals['_VOICE'].fields_by_name['recording']._loaded_options = None
+  _globals['_VOICE'].fields_by_name['recording']._serialized_options = b'\342A\002\002\004'
+  _globals['_VOICE'].fields_by_name['consent']._loaded_options = None
+  _globals['_VOICE'].fields_by_name['consent']._serialized_options = b'\342A\001\002'
+  _globals['_VOICE'].fields_by_name['keep_recording']._loaded_options = None
+  _globals['_VOICE'].fields_by_name['keep_recording']._serialized_options = b'\342A\001\001'
+  _globals['_VOICE'].fields_by_name['create_time']._loaded_options = None
+  _globals['_VOICE'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
+  _globals['_VOICE'].fields_by_name['recording_quality']._loaded_options = None
+  _globals['_VOICE'].fields_by_name['recording_quality']._serialized_options = b'\342A\001\003'
+  _globals['_VOICE'].fields_by_name['unusable_reason']._loaded_options = None
+  _globals['_VOICE'].fields_by_name['unusable_reason']._serialized_options = b'\342A\001\003'
+  _globals['_VOICE']._loaded_options = None
+  _globals['_VOICE']._serialized_options = b'\352A3\n\022avatar.local/Voice\022\016voices/{voice}*\006voices2\005voice'
   _globals['_LISTVOICESREQUEST'].fields_by_name['language_code']._loaded_options = None
   _globals['_LISTVOICESREQUEST'].fields_by_name['language_code']._serialized_options = b'\342A\001\001'
+  _globals['_LISTVOICESREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTVOICESREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001'
+  _globals['_LISTVOICESREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTVOICESREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
+  _globals['_GETVOICEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETVOICEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\024\n\022avatar.local/Voice'
+  _globals['_CREATEVOICEREQUEST'].fields_by_name['voice']._loaded_options = None
+  _globals['_CREATEVOICEREQUEST'].fields_by_name['voice']._serialized_options = b'\342A\001\002'
+  _globals['_CREATEVOICEREQUEST'].fields_by_name['voice_id']._loaded_options = None
+  _globals['_CREATEVOICEREQUEST'].fields_by_name['voice_id']._serialized_options = b'\342A\001\001'
+  _globals['_CREATEVOICEREQUEST'].fields_by_name['validate_only']._loaded_options = None
+  _globals['_CREATEVOICEREQUEST'].fields_by_name['validate_only']._serialized_options = b'\342A\001\001'
+  _globals['_REMAKEVOICEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_REMAKEVOICEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\024\n\022avatar.local/Voice'
+  _globals['_DELETEVOICEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETEVOICEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\024\n\022avatar.local/Voice'
   _globals['_TEXTTOSPEECHSERVICE'].methods_by_name['Synthesize']._loaded_options = None
   _globals['_TEXTTOSPEECHSERVICE'].methods_by_name['Synthesize']._serialized_options = b'\202\323\344\223\002\032\"\025/v1/speech:synthesize:\001*'
   _globals['_TEXTTOSPEECHSERVICE'].methods_by_name['SynthesizeStream']._loaded_options = None
   _globals['_TEXTTOSPEECHSERVICE'].methods_by_name['SynthesizeStream']._serialized_options = b'\202\323\344\223\002 \"\033/v1/speech:synthesizeStream:\001*'
   _globals['_TEXTTOSPEECHSERVICE'].methods_by_name['ListVoices']._loaded_options = None
   _globals['_TEXTTOSPEECHSERVICE'].methods_by_name['ListVoices']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/voices'
+  _globals['_TEXTTOSPEECHSERVICE'].methods_by_name['GetVoice']._loaded_options = None
+  _globals['_TEXTTOSPEECHSERVICE'].methods_by_name['GetVoice']._serialized_options = b'\202\323\344\223\002\025\022\023/v1/{name=voices/*}'
+  _globals['_TEXTTOSPEECHSERVICE'].methods_by_name['CreateVoice']._loaded_options = None
+  _globals['_TEXTTOSPEECHSERVICE'].methods_by_name['CreateVoice']._serialized_options = b'\202\323\344\223\002\023\"\n/v1/voices:\005voice'
+  _globals['_TEXTTOSPEECHSERVICE'].methods_by_name['RemakeVoice']._loaded_options = None
+  _globals['_TEXTTOSPEECHSERVICE'].methods_by_name['RemakeVoice']._serialized_options = b'\202\323\344\223\002\037\"\032/v1/{name=voices/*}:remake:\001*'
+  _globals['_TEXTTOSPEECHSERVICE'].methods_by_name['DeleteVoice']._loaded_options = None
+  _globals['_TEXTTOSPEECHSERVICE'].methods_by_name['DeleteVoice']._serialized_options = b'\202\323\344\223\002\025*\023/v1/{name=voices/*}'
   _globals['_TEXTTOSPEECHSERVICE'].methods_by_name['GetHealth']._loaded_options = None
   _globals['_TEXTTOSPEECHSERVICE'].methods_by_name['GetHealth']._serialized_options = b'\202\323\344\223\002\t\022\007/health'
-  _globals['_SYNTHESISCONFIG']._serialized_start=192
-  _globals['_SYNTHESISCONFIG']._serialized_end=346
-  _globals['_STREAMINGSYNTHESIZEREQUEST']._serialized_start=349
-  _globals['_STREAMINGSYNTHESIZEREQUEST']._serialized_end=767
-  _globals['_STREAMINGSYNTHESIZEREQUEST_TEXTCHUNK']._serialized_start=632
-  _globals['_STREAMINGSYNTHESIZEREQUEST_TEXTCHUNK']._serialized_end=693
-  _globals['_STREAMINGSYNTHESIZEREQUEST_FLUSH']._serialized_start=695
-  _globals['_STREAMINGSYNTHESIZEREQUEST_FLUSH']._serialized_end=724
-  _globals['_STREAMINGSYNTHESIZEREQUEST_CANCEL']._serialized_start=726
-  _globals['_STREAMINGSYNTHESIZEREQUEST_CANCEL']._serialized_end=756
-  _globals['_TIMING']._serialized_start=770
-  _globals['_TIMING']._serialized_end=957
-  _globals['_UTTERANCEEND']._serialized_start=960
-  _globals['_UTTERANCEEND']._serialized_end=1196
-  _globals['_UTTERANCEEND_REASON']._serialized_start=1101
-  _globals['_UTTERANCEEND_REASON']._serialized_end=1196
-  _globals['_STREAMINGSYNTHESIZERESPONSE']._serialized_start=1199
-  _globals['_STREAMINGSYNTHESIZERESPONSE']._serialized_end=1595
-  _globals['_STREAMINGSYNTHESIZERESPONSE_STARTED']._serialized_start=1481
-  _globals['_STREAMINGSYNTHESIZERESPONSE_STARTED']._serialized_end=1583
-  _globals['_SYNTHESIZEREQUEST']._serialized_start=1597
-  _globals['_SYNTHESIZEREQUEST']._serialized_end=1690
-  _globals['_SYNTHESIZERESPONSE']._serialized_start=1693
-  _globals['_SYNTHESIZERESPONSE']._serialized_end=1866
-  _globals['_SYNTHESIZESTREAMREQUEST']._serialized_start=1868
-  _globals['_SYNTHESIZESTREAMREQUEST']._serialized_end=1967
-  _globals['_SYNTHESIZESTREAMRESPONSE']._serialized_start=1970
-  _globals['_SYNTHESIZESTREAMRESPONSE']._serialized_end=2220
-  _globals['_VOICE']._serialized_start=2222
-  _globals['_VOICE']._serialized_end=2324
-  _globals['_LISTVOICESREQUEST']._serialized_start=2326
-  _globals['_LISTVOICESREQUEST']._serialized_end=2374
-  _globals['_LISTVOICESRESPONSE']._serialized_start=2376
-  _globals['_LISTVOICESRESPONSE']._serialized_end=2434
-  _globals['_GETHEALTHREQUEST']._serialized_start=2436
-  _globals['_GETHEALTHREQUEST']._serialized_end=2454
-  _globals['_GETHEALTHRESPONSE']._serialized_start=2456
-  _globals['_GETHEALTHRESPONSE']._serialized_end=2560
-  _globals['_TEXTTOSPEECHSERVICE']._serialized_start=2563
-  _globals['_TEXTTOSPEECHSERVICE']._serialized_end=3161
+  _globals['_SYNTHESISCONFIG']._serialized_start=281
+  _globals['_SYNTHESISCONFIG']._serialized_end=435
+  _globals['_STREAMINGSYNTHESIZEREQUEST']._serialized_start=438
+  _globals['_STREAMINGSYNTHESIZEREQUEST']._serialized_end=856
+  _globals['_STREAMINGSYNTHESIZEREQUEST_TEXTCHUNK']._serialized_start=721
+  _globals['_STREAMINGSYNTHESIZEREQUEST_TEXTCHUNK']._serialized_end=782
+  _globals['_STREAMINGSYNTHESIZEREQUEST_FLUSH']._serialized_start=784
+  _globals['_STREAMINGSYNTHESIZEREQUEST_FLUSH']._serialized_end=813
+  _globals['_STREAMINGSYNTHESIZEREQUEST_CANCEL']._serialized_start=815
+  _globals['_STREAMINGSYNTHESIZEREQUEST_CANCEL']._serialized_end=845
+  _globals['_TIMING']._serialized_start=859
+  _globals['_TIMING']._serialized_end=1046
+  _globals['_UTTERANCEEND']._serialized_start=1049
+  _globals['_UTTERANCEEND']._serialized_end=1285
+  _globals['_UTTERANCEEND_REASON']._serialized_start=1190
+  _globals['_UTTERANCEEND_REASON']._serialized_end=1285
+  _globals['_STREAMINGSYNTHESIZERESPONSE']._serialized_start=1288
+  _globals['_STREAMINGSYNTHESIZERESPONSE']._serialized_end=1684
+  _globals['_STREAMINGSYNTHESIZERESPONSE_STARTED']._serialized_start=1570
+  _globals['_STREAMINGSYNTHESIZERESPONSE_STARTED']._serialized_end=1672
+  _globals['_SYNTHESIZEREQUEST']._serialized_start=1686
+  _globals['_SYNTHESIZEREQUEST']._serialized_end=1779
+  _globals['_SYNTHESIZERESPONSE']._serialized_start=1782
+  _globals['_SYNTHESIZERESPONSE']._serialized_end=1955
+  _globals['_SYNTHESIZESTREAMREQUEST']._serialized_start=1957
+  _globals['_SYNTHESIZESTREAMREQUEST']._serialized_end=2056
+  _globals['_SYNTHESIZESTREAMRESPONSE']._serialized_start=2059
+  _globals['_SYNTHESIZESTREAMRESPONSE']._serialized_end=2309
+  _globals['_VOICE']._serialized_start=2312
+  _globals['_VOICE']._serialized_end=2925
+  _globals['_VOICE_CONSENT']._serialized_start=2748
+  _globals['_VOICE_CONSENT']._serialized_end=2803
+  _globals['_VOICE_KIND']._serialized_start=2805
+  _globals['_VOICE_KIND']._serialized_end=2869
+  _globals['_RECORDINGQUALITY']._serialized_start=2928
+  _globals['_RECORDINGQUALITY']._serialized_end=3114
+  _globals['_LISTVOICESREQUEST']._serialized_start=3116
+  _globals['_LISTVOICESREQUEST']._serialized_end=3215
+  _globals['_LISTVOICESRESPONSE']._serialized_start=3217
+  _globals['_LISTVOICESRESPONSE']._serialized_end=3300
+  _globals['_GETVOICEREQUEST']._serialized_start=3302
+  _globals['_GETVOICEREQUEST']._serialized_end=3362
+  _globals['_CREATEVOICEREQUEST']._serialized_start=3364
+  _globals['_CREATEVOICEREQUEST']._serialized_end=3480
+  _globals['_REMAKEVOICEREQUEST']._serialized_start=3482
+  _globals['_REMAKEVOICEREQUEST']._serialized_end=3545
+  _globals['_DELETEVOICEREQUEST']._serialized_start=3547
+  _globals['_DELETEVOICEREQUEST']._serialized_end=3610
+  _globals['_GETHEALTHREQUEST']._serialized_start=3612
+  _globals['_GETHEALTHREQUEST']._serialized_end=3630
+  _globals['_GETHEALTHRESPONSE']._serialized_start=3633
+  _globals['_GETHEALTHRESPONSE']._serialized_end=3763
+  _globals['_TEXTTOSPEECHSERVICE']._serialized_start=3766
+  _globals['_TEXTTOSPEECHSERVICE']._serialized_end=4772
 # @@protoc_insertion_point(module_scope)

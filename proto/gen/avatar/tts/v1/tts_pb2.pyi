@@ -8,6 +8,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
@@ -33,9 +34,13 @@ class SynthesisConfig(_message.Message):
     SPEAKING_RATE_FIELD_NUMBER: _builtins.int
     AUDIO_FORMAT_FIELD_NUMBER: _builtins.int
     voice: _builtins.str
-    """"voices/{voice}"; empty means the engine's default, which the answer names. An unknown one is NOT_FOUND."""
+    """"voices/{voice}"; empty means the default one, or the first that speaks the language; the answer names it. An unknown
+    one is NOT_FOUND.
+    """
     language_code: _builtins.str
-    """BCP-47 tag; empty means "en". One that the engine cannot speak is refused (UNIMPLEMENTED) with those that it can."""
+    """BCP-47 tag; empty means "en", or the voice's own language where it does not speak that. One that the engine or the
+    voice cannot speak is refused (UNIMPLEMENTED) with those that it can.
+    """
     speaking_rate: _builtins.float
     """1 is the voice's own pace, 0.5 half of it, 2 double; 0.5 to 2. 0 means 1."""
     @_builtins.property
@@ -497,19 +502,95 @@ class Voice(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Voice._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: Voice._Kind.ValueType  # 0
+        KIND_BUILT_IN: Voice._Kind.ValueType  # 1
+        """The engine's own."""
+        KIND_CLONED: Voice._Kind.ValueType  # 2
+        """Made of a recording."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """Where a voice comes from."""
+
+    KIND_UNSPECIFIED: Voice.Kind.ValueType  # 0
+    KIND_BUILT_IN: Voice.Kind.ValueType  # 1
+    """The engine's own."""
+    KIND_CLONED: Voice.Kind.ValueType  # 2
+    """Made of a recording."""
+
+    @_typing.final
+    class Consent(_message.Message):
+        """That the person whose voice it is agreed to its use."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        GIVEN_FIELD_NUMBER: _builtins.int
+        STATEMENT_FIELD_NUMBER: _builtins.int
+        given: _builtins.bool
+        """Must be true: the person who is heard in the recording has agreed that this voice is kept and spoken with."""
+        statement: _builtins.str
+        """Who agreed, and how, in the words of whoever sends it; 1 to 500 characters."""
+        def __init__(
+            self,
+            *,
+            given: _builtins.bool = ...,
+            statement: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["given", b"given", "statement", b"statement"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     LANGUAGE_CODES_FIELD_NUMBER: _builtins.int
     NATURAL_SAMPLE_RATE_HERTZ_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    RECORDING_FIELD_NUMBER: _builtins.int
+    CONSENT_FIELD_NUMBER: _builtins.int
+    KEEP_RECORDING_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    RECORDING_QUALITY_FIELD_NUMBER: _builtins.int
+    UNUSABLE_REASON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"voices/{voice}"."""
     display_name: _builtins.str
-    """For people."""
+    """For people; at most 80 characters, and no other voice's. Empty means the last part of its name."""
     natural_sample_rate_hertz: _builtins.int
     """The engine's own rate, which needs no resampling."""
+    kind: Global___Voice.Kind.ValueType
+    """Where it comes from."""
+    recording: _builtins.bytes
+    """The person's speech: a WAV, FLAC, MP3, OGG, WebM or M4A file of 3 to 30 s and at most 20 MiB. One person, close to
+    the microphone, in a quiet room: whether it is only one cannot be told from the sound.
+    """
+    keep_recording: _builtins.bool
+    """True keeps the recording beside the voice, so that RemakeVoice can make it anew. False keeps only what the engine
+    made of it.
+    """
+    unusable_reason: _builtins.str
+    """Why it cannot be spoken with now: it was made for another engine, or for another version of it. Empty where it can."""
     @_builtins.property
     def language_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """BCP-47 tags of the languages that it speaks."""
+
+    @_builtins.property
+    def consent(self) -> Global___Voice.Consent:
+        """Needed for a voice that is made of a recording."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made; unset for an engine's own."""
+
+    @_builtins.property
+    def recording_quality(self) -> Global___RecordingQuality:
+        """What was heard in the recording; unset for an engine's own."""
 
     def __init__(
         self,
@@ -518,14 +599,65 @@ class Voice(_message.Message):
         display_name: _builtins.str = ...,
         language_codes: _abc.Iterable[_builtins.str] | None = ...,
         natural_sample_rate_hertz: _builtins.int = ...,
+        kind: Global___Voice.Kind.ValueType = ...,
+        recording: _builtins.bytes = ...,
+        consent: Global___Voice.Consent | None = ...,
+        keep_recording: _builtins.bool = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        recording_quality: Global___RecordingQuality | None = ...,
+        unusable_reason: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "create_time", b"create_time", "recording_quality", b"recording_quality"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "language_codes", b"language_codes", "name", b"name", "natural_sample_rate_hertz", b"natural_sample_rate_hertz"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "create_time", b"create_time", "display_name", b"display_name", "keep_recording", b"keep_recording", "kind", b"kind", "language_codes", b"language_codes", "name", b"name", "natural_sample_rate_hertz", b"natural_sample_rate_hertz", "recording", b"recording", "recording_quality", b"recording_quality", "unusable_reason", b"unusable_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Voice: _TypeAlias = Voice  # noqa: Y015
+
+@_typing.final
+class RecordingQuality(_message.Message):
+    """What was heard in the recording of a voice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DURATION_FIELD_NUMBER: _builtins.int
+    SPEECH_DURATION_FIELD_NUMBER: _builtins.int
+    SPEECH_LEVEL_DB_FIELD_NUMBER: _builtins.int
+    SIGNAL_TO_NOISE_DB_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    speech_level_db: _builtins.float
+    """Level of the speech in decibels below full scale, -90 to 0."""
+    signal_to_noise_db: _builtins.float
+    """How much louder the speech is than what is heard between the words, in decibels, 0 to 90."""
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """Its length."""
+
+    @_builtins.property
+    def speech_duration(self) -> _duration_pb2.Duration:
+        """How much of it is speech, of one person or of several."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What may make it sound worse, a sentence each."""
+
+    def __init__(
+        self,
+        *,
+        duration: _duration_pb2.Duration | None = ...,
+        speech_duration: _duration_pb2.Duration | None = ...,
+        speech_level_db: _builtins.float = ...,
+        signal_to_noise_db: _builtins.float = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "speech_duration", b"speech_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "signal_to_noise_db", b"signal_to_noise_db", "speech_duration", b"speech_duration", "speech_level_db", b"speech_level_db", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordingQuality: _TypeAlias = RecordingQuality  # noqa: Y015
 
 @_typing.final
 class ListVoicesRequest(_message.Message):
@@ -534,16 +666,24 @@ class ListVoicesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     language_code: _builtins.str
     """Only voices that speak this language (BCP-47); empty means all."""
+    page_size: _builtins.int
+    """How many at most, 1 to 1000; 0 means all."""
+    page_token: _builtins.str
+    """next_page_token of the answer before, for the voices after those."""
     def __init__(
         self,
         *,
         language_code: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["language_code", b"language_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language_code", b"language_code", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -556,22 +696,126 @@ class ListVoicesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     VOICES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty on the last one."""
     @_builtins.property
     def voices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Voice]:
-        """Sorted by name; the default is first."""
+        """The default first, then the engine's own, then those of recordings, the oldest first."""
 
     def __init__(
         self,
         *,
         voices: _abc.Iterable[Global___Voice] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["voices", b"voices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "voices", b"voices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListVoicesResponse: _TypeAlias = ListVoicesResponse  # noqa: Y015
+
+@_typing.final
+class GetVoiceRequest(_message.Message):
+    """Asks for a voice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"voices/{voice}"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetVoiceRequest: _TypeAlias = GetVoiceRequest  # noqa: Y015
+
+@_typing.final
+class CreateVoiceRequest(_message.Message):
+    """Asks for a new voice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOICE_FIELD_NUMBER: _builtins.int
+    VOICE_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    voice_id: _builtins.str
+    """The last part of its name: 1 to 63 of a-z, 0-9 and "-", not "-" at either end. Empty means the server makes one. A
+    name that is taken is INVALID_ARGUMENT.
+    """
+    validate_only: _builtins.bool
+    """True answers as if the voice were made, and keeps nothing (AIP-163)."""
+    @_builtins.property
+    def voice(self) -> Global___Voice:
+        """The voice; recording and consent are needed."""
+
+    def __init__(
+        self,
+        *,
+        voice: Global___Voice | None = ...,
+        voice_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["voice", b"voice"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["validate_only", b"validate_only", "voice", b"voice", "voice_id", b"voice_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateVoiceRequest: _TypeAlias = CreateVoiceRequest  # noqa: Y015
+
+@_typing.final
+class RemakeVoiceRequest(_message.Message):
+    """Asks to make a voice anew."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"voices/{voice}"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemakeVoiceRequest: _TypeAlias = RemakeVoiceRequest  # noqa: Y015
+
+@_typing.final
+class DeleteVoiceRequest(_message.Message):
+    """Asks to forget a voice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"voices/{voice}"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteVoiceRequest: _TypeAlias = DeleteVoiceRequest  # noqa: Y015
 
 @_typing.final
 class GetHealthRequest(_message.Message):
@@ -599,8 +843,11 @@ class GetHealthResponse(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     ENGINE_FIELD_NUMBER: _builtins.int
     LANGUAGE_CODES_FIELD_NUMBER: _builtins.int
+    CAN_CLONE_VOICES_FIELD_NUMBER: _builtins.int
     status: _builtins.str
     """"healthy"; any other state is an error status."""
+    can_clone_voices: _builtins.bool
+    """Whether CreateVoice makes voices of recordings here."""
     @_builtins.property
     def engine(self) -> _media_pb2.EngineInfo:
         """What speaks, and why."""
@@ -615,10 +862,11 @@ class GetHealthResponse(_message.Message):
         status: _builtins.str = ...,
         engine: _media_pb2.EngineInfo | None = ...,
         language_codes: _abc.Iterable[_builtins.str] | None = ...,
+        can_clone_voices: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "language_codes", b"language_codes", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["can_clone_voices", b"can_clone_voices", "engine", b"engine", "language_codes", b"language_codes", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

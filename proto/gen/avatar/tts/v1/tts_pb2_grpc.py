@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from avatar.tts.v1 import tts_pb2 as avatar_dot_tts_dot_v1_dot_tts__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.80.1'
 GRPC_VERSION = grpc.__version__
@@ -55,6 +56,26 @@ class TextToSpeechServiceStub(object):
                 request_serializer=avatar_dot_tts_dot_v1_dot_tts__pb2.ListVoicesRequest.SerializeToString,
                 response_deserializer=avatar_dot_tts_dot_v1_dot_tts__pb2.ListVoicesResponse.FromString,
                 _registered_method=True)
+        self.GetVoice = channel.unary_unary(
+                '/avatar.tts.v1.TextToSpeechService/GetVoice',
+                request_serializer=avatar_dot_tts_dot_v1_dot_tts__pb2.GetVoiceRequest.SerializeToString,
+                response_deserializer=avatar_dot_tts_dot_v1_dot_tts__pb2.Voice.FromString,
+                _registered_method=True)
+        self.CreateVoice = channel.unary_unary(
+                '/avatar.tts.v1.TextToSpeechService/CreateVoice',
+                request_serializer=avatar_dot_tts_dot_v1_dot_tts__pb2.CreateVoiceRequest.SerializeToString,
+                response_deserializer=avatar_dot_tts_dot_v1_dot_tts__pb2.Voice.FromString,
+                _registered_method=True)
+        self.RemakeVoice = channel.unary_unary(
+                '/avatar.tts.v1.TextToSpeechService/RemakeVoice',
+                request_serializer=avatar_dot_tts_dot_v1_dot_tts__pb2.RemakeVoiceRequest.SerializeToString,
+                response_deserializer=avatar_dot_tts_dot_v1_dot_tts__pb2.Voice.FromString,
+                _registered_method=True)
+        self.DeleteVoice = channel.unary_unary(
+                '/avatar.tts.v1.TextToSpeechService/DeleteVoice',
+                request_serializer=avatar_dot_tts_dot_v1_dot_tts__pb2.DeleteVoiceRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.GetHealth = channel.unary_unary(
                 '/avatar.tts.v1.TextToSpeechService/GetHealth',
                 request_serializer=avatar_dot_tts_dot_v1_dot_tts__pb2.GetHealthRequest.SerializeToString,
@@ -88,7 +109,39 @@ class TextToSpeechServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListVoices(self, request, context):
-        """The voices that the engine has, by name.
+        """The voices that there are now: the engine's own and those that were made of a recording.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetVoice(self, request, context):
+        """One voice; NOT_FOUND if there is none of that name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateVoice(self, request, context):
+        """Makes a voice of a recording of one person; takes about a second. UNIMPLEMENTED where the engine has its own voices
+        only (GetHealth.can_clone_voices says so), RESOURCE_EXHAUSTED when as many are kept as the settings allow, or when 4
+        recordings wait to be listened to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemakeVoice(self, request, context):
+        """Makes a voice anew of the recording that was kept for it, for another engine or another version of it.
+        FAILED_PRECONDITION if no recording was kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteVoice(self, request, context):
+        """Forgets a voice that was made of a recording, and the recording. It is gone at once: what is spoken in it now is
+        spoken to the end of its utterance. An engine's own voices stay (FAILED_PRECONDITION).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,6 +176,26 @@ def add_TextToSpeechServiceServicer_to_server(servicer, server):
                     servicer.ListVoices,
                     request_deserializer=avatar_dot_tts_dot_v1_dot_tts__pb2.ListVoicesRequest.FromString,
                     response_serializer=avatar_dot_tts_dot_v1_dot_tts__pb2.ListVoicesResponse.SerializeToString,
+            ),
+            'GetVoice': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetVoice,
+                    request_deserializer=avatar_dot_tts_dot_v1_dot_tts__pb2.GetVoiceRequest.FromString,
+                    response_serializer=avatar_dot_tts_dot_v1_dot_tts__pb2.Voice.SerializeToString,
+            ),
+            'CreateVoice': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateVoice,
+                    request_deserializer=avatar_dot_tts_dot_v1_dot_tts__pb2.CreateVoiceRequest.FromString,
+                    response_serializer=avatar_dot_tts_dot_v1_dot_tts__pb2.Voice.SerializeToString,
+            ),
+            'RemakeVoice': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemakeVoice,
+                    request_deserializer=avatar_dot_tts_dot_v1_dot_tts__pb2.RemakeVoiceRequest.FromString,
+                    response_serializer=avatar_dot_tts_dot_v1_dot_tts__pb2.Voice.SerializeToString,
+            ),
+            'DeleteVoice': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteVoice,
+                    request_deserializer=avatar_dot_tts_dot_v1_dot_tts__pb2.DeleteVoiceRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
             'GetHealth': grpc.unary_unary_rpc_method_handler(
                     servicer.GetHealth,
@@ -239,6 +312,114 @@ class TextToSpeechService(object):
             '/avatar.tts.v1.TextToSpeechService/ListVoices',
             avatar_dot_tts_dot_v1_dot_tts__pb2.ListVoicesRequest.SerializeToString,
             avatar_dot_tts_dot_v1_dot_tts__pb2.ListVoicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetVoice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/avatar.tts.v1.TextToSpeechService/GetVoice',
+            avatar_dot_tts_dot_v1_dot_tts__pb2.GetVoiceRequest.SerializeToString,
+            avatar_dot_tts_dot_v1_dot_tts__pb2.Voice.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateVoice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/avatar.tts.v1.TextToSpeechService/CreateVoice',
+            avatar_dot_tts_dot_v1_dot_tts__pb2.CreateVoiceRequest.SerializeToString,
+            avatar_dot_tts_dot_v1_dot_tts__pb2.Voice.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemakeVoice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/avatar.tts.v1.TextToSpeechService/RemakeVoice',
+            avatar_dot_tts_dot_v1_dot_tts__pb2.RemakeVoiceRequest.SerializeToString,
+            avatar_dot_tts_dot_v1_dot_tts__pb2.Voice.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteVoice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/avatar.tts.v1.TextToSpeechService/DeleteVoice',
+            avatar_dot_tts_dot_v1_dot_tts__pb2.DeleteVoiceRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

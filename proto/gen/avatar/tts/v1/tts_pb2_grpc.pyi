@@ -5,6 +5,7 @@ isort:skip_file
 
 from avatar.tts.v1 import tts_pb2 as _tts_pb2
 from collections import abc as _abc
+from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -40,7 +41,22 @@ class TextToSpeechServiceStub:
     StreamingSynthesize: _grpc.StreamStreamMultiCallable[_tts_pb2.StreamingSynthesizeRequest, _tts_pb2.StreamingSynthesizeResponse]
     """Text as the assistant writes it, audio as it is made. No HTTP binding (AIP-127)."""
     ListVoices: _grpc.UnaryUnaryMultiCallable[_tts_pb2.ListVoicesRequest, _tts_pb2.ListVoicesResponse]
-    """The voices that the engine has, by name."""
+    """The voices that there are now: the engine's own and those that were made of a recording."""
+    GetVoice: _grpc.UnaryUnaryMultiCallable[_tts_pb2.GetVoiceRequest, _tts_pb2.Voice]
+    """One voice; NOT_FOUND if there is none of that name."""
+    CreateVoice: _grpc.UnaryUnaryMultiCallable[_tts_pb2.CreateVoiceRequest, _tts_pb2.Voice]
+    """Makes a voice of a recording of one person; takes about a second. UNIMPLEMENTED where the engine has its own voices
+    only (GetHealth.can_clone_voices says so), RESOURCE_EXHAUSTED when as many are kept as the settings allow, or when 4
+    recordings wait to be listened to.
+    """
+    RemakeVoice: _grpc.UnaryUnaryMultiCallable[_tts_pb2.RemakeVoiceRequest, _tts_pb2.Voice]
+    """Makes a voice anew of the recording that was kept for it, for another engine or another version of it.
+    FAILED_PRECONDITION if no recording was kept.
+    """
+    DeleteVoice: _grpc.UnaryUnaryMultiCallable[_tts_pb2.DeleteVoiceRequest, _empty_pb2.Empty]
+    """Forgets a voice that was made of a recording, and the recording. It is gone at once: what is spoken in it now is
+    spoken to the end of its utterance. An engine's own voices stay (FAILED_PRECONDITION).
+    """
     GetHealth: _grpc.UnaryUnaryMultiCallable[_tts_pb2.GetHealthRequest, _tts_pb2.GetHealthResponse]
     """What serves here and whether it is ready; UNAVAILABLE (HTTP 503) until it is."""
 
@@ -56,7 +72,22 @@ class TextToSpeechServiceAsyncStub(TextToSpeechServiceStub):
     StreamingSynthesize: _aio.StreamStreamMultiCallable[_tts_pb2.StreamingSynthesizeRequest, _tts_pb2.StreamingSynthesizeResponse]  # type: ignore[assignment]
     """Text as the assistant writes it, audio as it is made. No HTTP binding (AIP-127)."""
     ListVoices: _aio.UnaryUnaryMultiCallable[_tts_pb2.ListVoicesRequest, _tts_pb2.ListVoicesResponse]  # type: ignore[assignment]
-    """The voices that the engine has, by name."""
+    """The voices that there are now: the engine's own and those that were made of a recording."""
+    GetVoice: _aio.UnaryUnaryMultiCallable[_tts_pb2.GetVoiceRequest, _tts_pb2.Voice]  # type: ignore[assignment]
+    """One voice; NOT_FOUND if there is none of that name."""
+    CreateVoice: _aio.UnaryUnaryMultiCallable[_tts_pb2.CreateVoiceRequest, _tts_pb2.Voice]  # type: ignore[assignment]
+    """Makes a voice of a recording of one person; takes about a second. UNIMPLEMENTED where the engine has its own voices
+    only (GetHealth.can_clone_voices says so), RESOURCE_EXHAUSTED when as many are kept as the settings allow, or when 4
+    recordings wait to be listened to.
+    """
+    RemakeVoice: _aio.UnaryUnaryMultiCallable[_tts_pb2.RemakeVoiceRequest, _tts_pb2.Voice]  # type: ignore[assignment]
+    """Makes a voice anew of the recording that was kept for it, for another engine or another version of it.
+    FAILED_PRECONDITION if no recording was kept.
+    """
+    DeleteVoice: _aio.UnaryUnaryMultiCallable[_tts_pb2.DeleteVoiceRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Forgets a voice that was made of a recording, and the recording. It is gone at once: what is spoken in it now is
+    spoken to the end of its utterance. An engine's own voices stay (FAILED_PRECONDITION).
+    """
     GetHealth: _aio.UnaryUnaryMultiCallable[_tts_pb2.GetHealthRequest, _tts_pb2.GetHealthResponse]  # type: ignore[assignment]
     """What serves here and whether it is ready; UNAVAILABLE (HTTP 503) until it is."""
 
@@ -93,7 +124,46 @@ class TextToSpeechServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tts_pb2.ListVoicesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_tts_pb2.ListVoicesResponse, _abc.Awaitable[_tts_pb2.ListVoicesResponse]]:
-        """The voices that the engine has, by name."""
+        """The voices that there are now: the engine's own and those that were made of a recording."""
+
+    @_abc_1.abstractmethod
+    def GetVoice(
+        self,
+        request: _tts_pb2.GetVoiceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tts_pb2.Voice, _abc.Awaitable[_tts_pb2.Voice]]:
+        """One voice; NOT_FOUND if there is none of that name."""
+
+    @_abc_1.abstractmethod
+    def CreateVoice(
+        self,
+        request: _tts_pb2.CreateVoiceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tts_pb2.Voice, _abc.Awaitable[_tts_pb2.Voice]]:
+        """Makes a voice of a recording of one person; takes about a second. UNIMPLEMENTED where the engine has its own voices
+        only (GetHealth.can_clone_voices says so), RESOURCE_EXHAUSTED when as many are kept as the settings allow, or when 4
+        recordings wait to be listened to.
+        """
+
+    @_abc_1.abstractmethod
+    def RemakeVoice(
+        self,
+        request: _tts_pb2.RemakeVoiceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tts_pb2.Voice, _abc.Awaitable[_tts_pb2.Voice]]:
+        """Makes a voice anew of the recording that was kept for it, for another engine or another version of it.
+        FAILED_PRECONDITION if no recording was kept.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteVoice(
+        self,
+        request: _tts_pb2.DeleteVoiceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Forgets a voice that was made of a recording, and the recording. It is gone at once: what is spoken in it now is
+        spoken to the end of its utterance. An engine's own voices stay (FAILED_PRECONDITION).
+        """
 
     @_abc_1.abstractmethod
     def GetHealth(
