@@ -22,6 +22,10 @@ _ABBREVIATION = re.compile(
 )
 _LAST_TOKEN = re.compile(r"[\w.]+$")
 _BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
+# A first clause that is shorter than this is over before the next segment can be made, and sounds torn off: about a
+# second of speech, in letters of an alphabet. A syllable or a word that is one wide character counts for three.
+_SHORTEST_FIRST_CLAUSE = 15
+_WIDE_COUNTS = 3
 # How far a cut inside a word moves back so as not to separate a letter from its marks.
 _LONGEST_CLUSTER = 16
 
@@ -51,6 +55,8 @@ class Segmenter:
         """Args: first_unit: what ends the first segment; None for `unit`."""
         self._marks = _marks_of(first_unit or unit)
         self._later_marks = _marks_of(unit)
+        # What ends the first segment only.
+        self._early_marks = set(self._marks) - set(self._later_marks)
         self._max_characters = max_characters
         self._text = ""
         self._begin = 0
@@ -91,7 +97,7 @@ class Segmenter:
         segment = Segment(window[:end], self._begin, self._pause_s)
         self._begin += end
         self._pause_s = pause_s
-        self._marks = self._later_marks
+        self._marks, self._early_marks = self._later_marks, set()
         return segment
 
     def _end_of_segment(self, window: str, *, is_whole: bool) -> tuple[int, float]:
@@ -109,12 +115,25 @@ class Segmenter:
             if end == len(window) and not is_whole:
                 break
             marks = [mark for mark in window[index:end] if mark in self._marks]
-            if end <= self._max_characters and self._is_boundary(window, index, end, marks):
+            is_torn_off = self._early_marks.issuperset(marks) and _weight(window[:end]) < _SHORTEST_FIRST_CLAUSE
+            if end <= self._max_characters and self._is_boundary(window, index, end, marks) and not is_torn_off:
                 return end, _pause_after(marks)
             index = end
         if is_whole and len(window) <= self._max_characters:
             return len(window), 0.0
-        return (_cut(window, self._max_characters), 0.0) if len(window) > self._max_characters else (0, 0.0)
+        return self._cut(window) if len(window) > self._max_characters else (0, 0.0)
+
+    def _cut(self, window: str) -> tuple[int, float]:
+        """Where to end a sentence that is too long: behind a clause of its second half, else between two words."""
+        size = self._max_characters
+        for index in range(size - 1, size // 2, -1):
+            end = index + 1
+            while end < size and window[end] in _CLOSERS:
+                end += 1
+            mark = window[index]
+            if mark in _CLAUSE_MARKS and self._is_boundary(window, index, end, [mark]):
+                return end, _pause_after([mark])
+        return _cut_words(window, size), 0.0
 
     @staticmethod
     def _is_boundary(window: str, index: int, end: int, marks: list[str]) -> bool:
@@ -143,7 +162,12 @@ def _pause_after(marks: list[str]) -> float:
     return COMMA_PAUSE_S if all(mark in _COMMAS for mark in marks) else CLAUSE_PAUSE_S
 
 
-def _cut(window: str, size: int) -> int:
+def _weight(text: str) -> int:
+    """How long a text takes to say, in letters of an alphabet."""
+    return sum(_WIDE_COUNTS if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def _cut_words(window: str, size: int) -> int:
     """Where to cut text that has no mark: at its last blank, else between two letters."""
     for index in range(size, 0, -1):
         if window[index].isspace():

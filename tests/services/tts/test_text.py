@@ -126,8 +126,50 @@ def test_segments_hold_all_the_text_but_blanks_between_them(text: str, unit: Uni
     assert text[end:].strip() == ""
 
 
-def test_the_first_segment_may_end_sooner_than_the_others() -> None:
+def sooner(text: str) -> list[str]:
+    """Segments of which the first may be a clause."""
     segmenter = Segmenter("sentence", 100, "clause")
-    segmenter.add("When it rains, one reads, or sleeps. Then, later, one gets up. ")
-    taken = [segment.text for segment in iter(segmenter.take, None)]
-    assert taken == ["When it rains,", "one reads, or sleeps.", "Then, later, one gets up."]
+    segmenter.add(text)
+    segmenter.complete()
+    return [segment.text for segment in iter(segmenter.take, None)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "When it rains a lot, one reads, or sleeps. Then, later, one gets up.",
+            ["When it rains a lot,", "one reads, or sleeps.", "Then, later, one gets up."],
+        ),
+        ("Well, if it rains, one reads.", ["Well, if it rains,", "one reads."]),
+        ("Oh, yes. When it rains a lot, one reads.", ["Oh, yes.", "When it rains a lot, one reads."]),
+        ("今天，天气真的很好。走吧，快走。", ["今天，天气真的很好。", "走吧，快走。"]),
+        ("今天的天气，真的很好。", ["今天的天气，", "真的很好。"]),
+    ],
+)
+def test_the_first_segment_may_end_sooner_than_the_others_but_not_after_a_word(text: str, expected: list[str]) -> None:
+    assert sooner(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "expected"),
+    [
+        (
+            "It rained for days, and for nights, until it did not rain any more",
+            50,
+            "It rained for days, and for nights,",
+        ),
+        ("It rained (for days,) and nobody knew when it was to end again", 36, "It rained (for days,)"),
+        ("It cost 1,000,000 euros and some cents on top of all that", 30, "It cost 1,000,000 euros and"),
+        ("No, nobody who was there has ever told anybody what he saw", 40, "No, nobody who was there has ever told"),
+        ("昨天晚上下了很大的雨，所以我们没有出去玩只是在家里看书", 16, "昨天晚上下了很大的雨，"),
+        ("昨天晚上下了很大的雨所以我们没有出去玩", 16, "昨天晚上下了很大的雨所以我们没有"),
+    ],
+)
+def test_a_sentence_that_is_too_long_is_cut_behind_a_clause_if_it_can_be(text: str, limit: int, expected: str) -> None:
+    assert texts(text, limit=limit)[0].rstrip() == expected
+
+
+def test_a_cut_behind_a_clause_has_its_pause() -> None:
+    first, second = segments(["It rained for days, and nobody knew"], limit=25)
+    assert (first.text, second.pause_before_s) == ("It rained for days,", COMMA_PAUSE_S)
