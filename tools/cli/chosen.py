@@ -48,6 +48,9 @@ async def _check_voice(port: int, voice: str, language: str) -> None:
             _refuse_unknown("language", "--language", language, health.language_codes)
     if voice:
         _refuse_unknown("voice", "--voice", voice, [one.name for one in able.voices])
+        [chosen] = [one for one in able.voices if one.name == voice][:1]
+        if chosen.unusable_reason:
+            raise NotFoundError(chosen.unusable_reason)
 
 
 async def _hears(port: int, language: str) -> str:

@@ -6,13 +6,18 @@ import contextlib
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from avatar.tts.v1 import tts_pb2
 
 from orchestrator.settings import OrchestratorSettings
 from services.common.errors import NotFoundError
 from services.common.settings import ServerSettings
+from tests.fakes.recordings import speech_like, wav
+from tests.fakes.speaking_engine import SpeakingEngine
+from tests.services.tts.serving import served, serving
 from tests.stack import Program, free_ports, started
 from tests.tools.cli.test_supervisor import Told
 from tools.cli import chosen, processes, supervisor
@@ -102,3 +107,13 @@ async def test_the_stack_does_not_start_with_a_voice_that_there_is_not(
     with pytest.raises(supervisor.StackError, match="there is no voice voices/nobody"):
         await supervisor.Supervisor(read_all(), [waits], told).run()
     assert told.lines == []
+
+
+async def test_a_voice_that_cannot_be_spoken_with_now_is_refused_with_the_reason(tmp_path: Path) -> None:
+    async with serving(SpeakingEngine(clones_as="fake-1"), data_dir=tmp_path) as tts:
+        consent = tts_pb2.Voice.Consent(given=True, statement="It is mine")
+        voice = tts_pb2.Voice(recording=wav(speech_like(5)), consent=consent)
+        await tts.CreateVoice(tts_pb2.CreateVoiceRequest(voice_id="ada", voice=voice))
+    async with served(SpeakingEngine(clones_as="fake-2"), data_dir=tmp_path) as port:
+        with pytest.raises(NotFoundError, match="was made for fake-1, and this engine speaks those of fake-2"):
+            await chosen.check("tts", port, OrchestratorSettings(voice="voices/ada", language_code="en"))
