@@ -25,7 +25,7 @@ from services.common.errors import AvatarError, InvalidRequestError, NotReadyErr
 from services.common.settings_file import SettingsError
 from tools.bench.__main__ import BENCHES
 from tools.bench.__main__ import run as run_bench
-from tools.cli import lan, models, stack, state, talk, voice
+from tools.cli import lan, models, stack, state, talk, verify, voice
 from tools.cli.announce import announce_token
 from tools.cli.services import channels, public_channel
 from tools.cli.settings import print_all, read_all
@@ -312,6 +312,7 @@ def _parser() -> argparse.ArgumentParser:
     talking.set_defaults(run=lambda given: asyncio.run(_talk(given)))
 
     models.add_parser(commands)
+    verify.add_parser(commands)
     voice.add_parser(commands)
 
     bench = commands.add_parser("bench", help="measure the performance, for developers")

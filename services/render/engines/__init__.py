@@ -78,7 +78,7 @@ def load_mesh(settings: RenderSettings) -> RenderEngine:
 def load_liveportrait(settings: RenderSettings) -> LivePortraitEngine:
     """The production face. Raises: NotReadyError if weights, PyTorch or the device are missing or do not fit."""
     # Before PyTorch is imported, which takes seconds: most machines without a GPU have no weights either.
-    folder = _weights(settings)
+    folder = weights_folder(settings)
     if importlib.util.find_spec("torch") is None:
         raise NotReadyError(
             "liveportrait runs on PyTorch, which is not installed: `pip install 'avatar[liveportrait]'`, in the build "
@@ -99,7 +99,8 @@ def load_liveportrait(settings: RenderSettings) -> LivePortraitEngine:
     )
 
 
-def _weights(settings: RenderSettings) -> Path:
+def weights_folder(settings: RenderSettings) -> Path:
+    """Where LivePortrait's weights lie. Raises: NotReadyError if they are not there, or not complete."""
     folder = settings.liveportrait_dir
     if folder is None:
         return ModelStore(settings.data_dir).complete_folder("liveportrait")

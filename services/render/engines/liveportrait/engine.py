@@ -178,6 +178,11 @@ class LivePortraitEngine:
         self.path = way.name
         log.info("liveportrait_path", path=way.name, slower_because=way.reason)
 
+    def settled(self, timeout_s: float) -> bool:
+        """Wait until the fast path draws or was given up. Returns: False if neither has come in that time."""
+        self._accelerating.join(timeout_s)
+        return not self._accelerating.is_alive()
+
     def prepare(self, portrait: Portrait) -> LivePortraitAvatar:
         """As of `RenderEngine`. Raises: InvalidRequestError if its landmarks are no face; OverloadedError."""
         with self._one_prepares:
@@ -193,6 +198,16 @@ class LivePortraitEngine:
         avatar = LivePortraitAvatar(slot, without_volume, setting, ready.performer)
         finalize(avatar, self._dropped.append, slot).atexit = False
         return avatar
+
+    @staticmethod
+    def with_gain(avatar: LivePortraitAvatar, gain: float) -> LivePortraitAvatar:
+        """The same avatar with lips that part by another gain; it may be drawn as long as `avatar` is held."""
+        return replace(avatar, performer=replace(avatar.performer, gain=gain))
+
+    def keep_gain(self, portrait: Portrait, gain: float) -> None:
+        """As of `Preparer`: who prepares the portrait from now on draws by it."""
+        with self._one_prepares:
+            self._preparer.keep_gain(portrait, gain)
 
     def _slot_of(self, volume: Tensor) -> int:
         self._take_back()

@@ -74,6 +74,9 @@ _EYES: dict[str, dict[str, float]] = {
 # A lid falls by so many units of its slider for each unit of the eye ratio that it shuts.
 _SHUTTING = 45.0
 
+# "open" is 19.y in thousandths, which rises by 0.12 for each unit of the official lip ratio (`sliders.py`).
+_OPEN_PER_RATIO = 120.0
+
 MIN_GAIN, MAX_GAIN = 0.3, 3.0
 
 
@@ -99,6 +102,11 @@ _LIDS = tuple(
     )
     for side in ("Left", "Right")
 )
+
+
+def asked_lip_ratio(weights: Weights) -> float:
+    """How open a mouth shape asks the lips to be, in the official unit of `Ratios`; 0 for one that shuts them."""
+    return max(float(weights @ _OPENING), 0.0) / _OPEN_PER_RATIO
 
 
 @dataclass(frozen=True, slots=True)
