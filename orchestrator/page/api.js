@@ -7,6 +7,7 @@ import { httpWords } from "./words.js";
 
 export const DEFAULT_AVATAR = "avatars/default";
 export const MAX_PORTRAIT_BYTES = 20 * 1024 * 1024;
+export const MAX_RECORDING_BYTES = 20 * 1024 * 1024;
 
 export class ApiError extends Error {
   /**
@@ -61,9 +62,25 @@ export async function listAvatars() {
   return (await request("/v1/avatars")).avatars ?? [];
 }
 
-/** @returns {Promise<Voice[]>} */
+/** The voices, and whether the server makes others of recordings. @returns {Promise<{voices: Voice[], canClone: boolean}>} */
 export async function listVoices() {
-  return (await request("/v1/voices")).voices ?? [];
+  const found = await request("/v1/voices");
+  return { voices: found.voices ?? [], canClone: found.can_clone_voices ?? false };
+}
+
+/**
+ * @param {{recording: string, consent: {given: boolean, statement: string}, display_name?: string, keep_recording?: boolean}} voice
+ *   The recording as base64.
+ * @returns {Promise<Voice>}
+ */
+export async function createVoice(voice) {
+  const init = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(voice) };
+  return request("/v1/voices", init, 60_000);
+}
+
+/** @param {string} name */
+export async function deleteVoice(name) {
+  await request(`/v1/${name}`, { method: "DELETE" });
 }
 
 /** The languages that the recogniser takes, as BCP-47 tags. @returns {Promise<string[]>} */
@@ -85,6 +102,16 @@ export async function createAvatar(avatar, flag) {
 /** @param {string} name */
 export async function deleteAvatar(name) {
   await request(`/v1/${name}`, { method: "DELETE" });
+}
+
+/** A file as it stands in JSON. @param {File} file @returns {Promise<string>} */
+export function base64(file) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.addEventListener("load", () => resolve(/** @type {string} */ (reader.result).split(",", 2)[1]));
+    reader.addEventListener("error", () => reject(new Error(`“${file.name}” could not be read.`)));
+    reader.readAsDataURL(file);
+  });
 }
 
 /**

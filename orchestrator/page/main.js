@@ -13,6 +13,7 @@ import { clearNotices, notice } from "./notices.js";
 import { PortraitDialog } from "./portrait.js";
 import { Stage } from "./stage.js";
 import { Sampler } from "./stats.js";
+import { VoiceDialog } from "./voice-dialog.js";
 import { Voices } from "./voices.js";
 import { BACK, microphoneWords, MISSING, retryWords, WORDS } from "./words.js";
 
@@ -84,12 +85,16 @@ const portrait = new PortraitDialog({
   onUse: (avatar) => faces.choose(avatar.name),
   onDeleted: (name) => faces.remove(name),
 });
+/** @type {Voices} */
 const voices = new Voices(
-  byId("language", HTMLSelectElement),
-  byId("voice", HTMLSelectElement),
-  byId("hearing"),
+  {
+    language: byId("language", HTMLSelectElement),
+    voice: byId("voice", HTMLSelectElement),
+    note: byId("hearing"),
+    own: byId("own-voice"),
+  },
   { language: wanted.language ?? "", voice: wanted.voice ?? "" },
-  store,
+  { onChange: store, onAdd: openVoiceDialog, onError: (words) => notice("voices", words, "bad") },
 );
 
 /* -- choosing ---------------------------------------------------------------------------------------------------- */
@@ -120,6 +125,14 @@ function store() {
   } catch {
     // A browser that keeps nothing chooses anew next time.
   }
+}
+
+function openVoiceDialog() {
+  new VoiceDialog({
+    onMade: (voice) => voices.add(voice),
+    onUse: (voice) => voices.use(voice),
+    onDeleted: (name) => voices.remove(name),
+  });
 }
 
 /** @param {string} name */

@@ -1,6 +1,6 @@
 /** Making a face from a picture: choose, agree, send, look at the landmarks, use or delete. */
 
-import { ApiError, createAvatar, deleteAvatar, MAX_PORTRAIT_BYTES } from "./api.js";
+import { ApiError, base64, createAvatar, deleteAvatar, MAX_PORTRAIT_BYTES } from "./api.js";
 import { byId, make } from "./dom.js";
 import { nameOf } from "./faces.js";
 import { drawLandmarks, zoomToFace } from "./landmarks.js";
@@ -256,14 +256,4 @@ export class PortraitDialog {
     place.hidden = !problem;
     place.textContent = problem;
   }
-}
-
-/** @param {File} file @returns {Promise<string>} */
-function base64(file) {
-  return new Promise((resolve, reject) => {
-    const reader = new FileReader();
-    reader.addEventListener("load", () => resolve(/** @type {string} */ (reader.result).split(",", 2)[1]));
-    reader.addEventListener("error", () => reject(new Error(`“${file.name}” could not be read.`)));
-    reader.readAsDataURL(file);
-  });
 }

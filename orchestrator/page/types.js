@@ -5,7 +5,8 @@
  * @typedef {{name: string, display_name?: string, width?: number, height?: number, landmarks?: Point[],
  *   detection_score?: number, warnings?: string[], doubts?: string[]}} Avatar
  * @typedef {{x?: number, y?: number}} Point  In pixels of the portrait as it was sent.
- * @typedef {{name: string, display_name?: string, language_codes?: string[]}} Voice
+ * @typedef {{name: string, display_name?: string, language_codes?: string[], kind?: "KIND_BUILT_IN" | "KIND_CLONED",
+ *   unusable_reason?: string, recording_quality?: {speech_duration?: string, warnings?: string[]}}} Voice
  *
  * @typedef {"SPEAKER_UNSPECIFIED" | "SPEAKER_USER" | "SPEAKER_AVATAR"} Speaker
  * @typedef {"TURN_STATE_UNSPECIFIED" | "TURN_STATE_LISTENING" | "TURN_STATE_USER_SPEAKING" | "TURN_STATE_THINKING" |

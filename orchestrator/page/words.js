@@ -20,6 +20,9 @@ export const WORDS = {
   faceChanged: "The face has changed.",
   noFaces: "The faces could not be loaded",
   noVoices: "Only the default voice is offered: the list could not be loaded",
+  readAloud:
+    "Say what you like for ten to twenty seconds, or read this aloud: The north wind and the sun once argued about who was the " +
+    "stronger, when a traveller came along, wrapped in a warm cloak. Whoever made him take it off first should be the winner.",
   newSession: "Reconnected; a new conversation began here.",
   leftPage: "You left the page, so the conversation ended.",
 };
@@ -50,24 +53,25 @@ export const TURNS = {
 /**
  * Why the microphone cannot be used, and what to do.
  * @param {unknown} error  What getUserMedia threw.
+ * @param {string} [instead]  What can be done without one.
  * @returns {string}
  */
-export function microphoneWords(error) {
+export function microphoneWords(error, instead = "continue without it and type") {
   const name = error instanceof Error || error instanceof DOMException ? error.name : "";
   switch (name) {
     case "InsecureContextError":
-      return `Browsers give the microphone to secure pages only. Open this page by https:// or on the machine itself (localhost); this is ${location.origin}. You can type meanwhile.`;
+      return `Browsers give the microphone to secure pages only. Open this page by https:// or on the machine itself (localhost); this is ${location.origin}. You can ${instead}.`;
     case "NotAllowedError":
     case "SecurityError":
-      return "The microphone was not allowed. Allow it beside the address of the page and press the button again, or continue without it and type.";
+      return `The microphone was not allowed. Allow it beside the address of the page and press the button again, or ${instead}.`;
     case "NotFoundError":
     case "OverconstrainedError":
-      return "No microphone was found. Plug one in and press the button again, or continue without it and type.";
+      return `No microphone was found. Plug one in and press the button again, or ${instead}.`;
     case "NotReadableError":
     case "AbortError":
-      return "The microphone is there but gives no sound: another program may be using it. Close that one and press the button again, or continue without it and type.";
+      return `The microphone is there but gives no sound: another program may be using it. Close that one and press the button again, or ${instead}.`;
     default:
-      return "This browser gives no microphone. You can continue without it and type.";
+      return `This browser gives no microphone. You can ${instead}.`;
   }
 }
 

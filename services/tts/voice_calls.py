@@ -46,6 +46,7 @@ class VoiceCalls:
         return tts_pb2.ListVoicesResponse(
             voices=[self._message(known) for known in page],
             next_page_token=_token_after(page[-1]) if len(page) < len(rest) else "",
+            can_clone_voices=self._capabilities.can_clone,
         )
 
     def get(self, request: tts_pb2.GetVoiceRequest) -> tts_pb2.Voice:

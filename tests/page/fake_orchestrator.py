@@ -267,7 +267,11 @@ class FakeOrchestrator:
         self.is_full = False
         self.is_unreachable = False
         self.ice_servers: list[dict[str, Any]] = []
-        self.voices = VOICES
+        self.voices: list[dict[str, Any]] = list(VOICES)
+        self.can_clone = False
+        # What was sent to make voices of, and why the next one is refused.
+        self.created_voices: list[dict[str, Any]] = []
+        self.refuse_voice = ""
         self.voices_missing = False
         # What the recogniser understands; None while it is away.
         self.heard: list[str] | None = ["de", "en"]
@@ -286,6 +290,8 @@ class FakeOrchestrator:
                 web.delete("/v1/avatars/{id}", self._delete),
                 web.get("/v1/avatars/{id}:renderStill", self._still),
                 web.get("/v1/voices", self._voices),
+                web.post("/v1/voices", self._create_voice),
+                web.delete("/v1/voices/{id}", self._delete_voice),
                 web.get("/hearing", self._hearing),
                 web.get("/", self._index),
                 web.static("/", PAGE),
@@ -329,7 +335,26 @@ class FakeOrchestrator:
     async def _voices(self, _: web.Request) -> web.Response:
         if self.voices_missing:
             return web.json_response({"code": 14, "message": "tts is loading", "details": []}, status=503)
-        return web.json_response({"voices": self.voices})
+        return web.json_response({"voices": self.voices} | ({"can_clone_voices": True} if self.can_clone else {}))
+
+    async def _create_voice(self, request: web.Request) -> web.Response:
+        if self.refuse_voice:
+            return web.json_response({"code": 3, "message": self.refuse_voice, "details": []}, status=400)
+        body = await request.json()
+        self.created_voices.append(body)
+        name = f"voices/made-{len(self.created_voices)}"
+        quality = {
+            "speech_duration": "8.400s",
+            "warnings": ["The speech is quiet, at -42 dB; -40 dB or more is better."],
+        }
+        made = {"name": name, "display_name": body.get("display_name", name), "language_codes": ["en", "de"]}
+        self.voices = [*self.voices, made | {"kind": "KIND_CLONED", "recording_quality": quality}]
+        return web.json_response(self.voices[-1])
+
+    async def _delete_voice(self, request: web.Request) -> web.Response:
+        name = f"voices/{request.match_info['id']}"
+        self.voices = [voice for voice in self.voices if voice["name"] != name]
+        return web.json_response({})
 
     async def _hearing(self, _: web.Request) -> web.Response:
         if self.heard is None:

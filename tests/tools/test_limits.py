@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.render import avatars, image_file
+from services.tts import voice_recording, voice_store
 from tools.limits import PAGE, ROOT, Limit, limits, markdown
 
 
@@ -28,13 +29,21 @@ def test_the_table_is_what_the_code_says() -> None:
     assert PAGE.read_text() == markdown(), "run python -m tools.limits"
 
 
+def number_of_the_page(name: str) -> int:
+    """A product of three factors in the page's scripts."""
+    number = re.search(rf"{name} = ([0-9]+) \* ([0-9]+) \* ([0-9]+);", (ROOT / "orchestrator/page/api.js").read_text())
+    assert number is not None
+    return int(number[1]) * int(number[2]) * int(number[3])
+
+
 def test_the_page_asks_for_no_more_than_the_service_takes() -> None:
     page: Path = ROOT / "orchestrator/page"
-    number = re.search(r"MAX_PORTRAIT_BYTES = ([0-9 *]+);", (page / "api.js").read_text())
-    assert number is not None
-    factors = [int(factor) for factor in number[1].split("*")]
-    assert factors[0] * factors[1] * factors[2] == image_file.MAX_BYTES
+    assert number_of_the_page("MAX_PORTRAIT_BYTES") == image_file.MAX_BYTES
+    assert number_of_the_page("MAX_RECORDING_BYTES") == voice_recording.MAX_FILE_BYTES
+    assert f"MAX_RECORDING_S = {voice_recording.MAX_S:g};" in (page / "voice-dialog.js").read_text()
     assert f"MAX_PIXELS = {image_file.MAX_PIXELS:_};" in (page / "portrait.js").read_text()
     html = (page / "index.html").read_text()
     assert f'id="portrait-name" maxlength="{avatars.MAX_NAME}"' in html
     assert f'id="consent" maxlength="{avatars.MAX_CONSENT}"' in html
+    assert f'id="voice-name" maxlength="{voice_store.MAX_NAME}"' in html
+    assert f'id="voice-consent" maxlength="{voice_store.MAX_CONSENT}"' in html

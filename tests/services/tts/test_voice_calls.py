@@ -70,6 +70,7 @@ async def test_a_voice_is_made_of_a_recording_and_speaks_with_it() -> None:
         assert await pitch_heard(tts, "") == pytest.approx(PITCH_HZ, abs=2)
         assert await tts.GetVoice(tts_pb2.GetVoiceRequest(name="voices/zoe")) == made
         assert (await tts.GetHealth(tts_pb2.GetHealthRequest())).can_clone_voices
+        assert (await tts.ListVoices(tts_pb2.ListVoicesRequest())).can_clone_voices
 
 
 async def test_voices_do_not_mix_when_they_are_spoken_with_at_once() -> None:

@@ -697,8 +697,11 @@ class ListVoicesResponse(_message.Message):
 
     VOICES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CAN_CLONE_VOICES_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """For the next page; empty on the last one."""
+    can_clone_voices: _builtins.bool
+    """Whether CreateVoice makes voices of recordings here."""
     @_builtins.property
     def voices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Voice]:
         """The default first, then the engine's own, then those of recordings, the oldest first."""
@@ -708,10 +711,11 @@ class ListVoicesResponse(_message.Message):
         *,
         voices: _abc.Iterable[Global___Voice] | None = ...,
         next_page_token: _builtins.str = ...,
+        can_clone_voices: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "voices", b"voices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["can_clone_voices", b"can_clone_voices", "next_page_token", b"next_page_token", "voices", b"voices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
