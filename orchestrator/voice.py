@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import grpc
 import numpy as np
@@ -20,13 +21,15 @@ from orchestrator.replies import Piece
 from orchestrator.spoken_text import SpokenText, SpokenWord
 from orchestrator.turn_report import TurnReport
 from services.common import telemetry
-from services.common.errors import AvatarError, OverloadedError
+from services.common.errors import AvatarError, NotFoundError, OverloadedError, UnsupportedError
+from services.common.log import get_logger
 from services.common.status import only_member
 from services.common.timing import seconds_of
 
 # Speech made ahead of what is heard; more would only have to be thrown away at an interruption.
 _MAX_AHEAD_S = 2.0
 MAX_WAITING_UTTERANCES = 16
+log = get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -145,10 +148,9 @@ class Speaker:
             # This task makes one utterance and nothing else.
             telemetry.traceparent.set(utterance.report.traceparent)
         try:
-            async with (
-                speaking(self._channel, self._session_id, utterance.utterance_id, self._voice) as stream,
-                asyncio.TaskGroup() as tasks,
-            ):
+            async with contextlib.AsyncExitStack() as held:
+                stream = await self._open(held, utterance.utterance_id)
+                tasks = await held.enter_async_context(asyncio.TaskGroup())
                 tasks.create_task(self._write(utterance, stream))
                 await self._hear(utterance, stream)
             self._availability.came()
@@ -163,6 +165,19 @@ class Speaker:
                 utterance.heard_s = float("inf")
         finally:
             self._playout.complete(utterance.utterance_id)
+
+    async def _open(self, held: contextlib.AsyncExitStack, utterance_id: str) -> Speaking:
+        """A stream in the conversation's voice, or once that is gone, in the default one. Raises: AvatarError."""
+        opened = partial(speaking, self._channel, self._session_id, utterance_id)
+        try:
+            return await held.enter_async_context(opened(self._voice))
+        except (NotFoundError, UnsupportedError) as gone:
+            if not self._voice.name:
+                raise
+            # Somebody deleted it, or the service came back with another engine: the conversation is heard all the same.
+            log.warning("voice_gone", reason=gone.reason)
+            self._voice = replace(self._voice, name="")
+            return await held.enter_async_context(opened(self._voice))
 
     async def _write(self, utterance: Utterance, stream: Speaking) -> None:
         async for piece in utterance.pieces:
