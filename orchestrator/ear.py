@@ -13,6 +13,7 @@ from orchestrator.availability import Availability, keep_serving
 from orchestrator.clients.stt import Listening, listening
 from orchestrator.media_clock import MediaClock
 from orchestrator.microphone import RECOGNISER_RATE_HZ
+from orchestrator.spoken_text import SpokenText
 from services.common.timing import seconds_of
 
 # 20 ms each: when the recogniser is a second behind, the oldest sound is dropped.
@@ -39,9 +40,9 @@ class Ear:
         self._clock = clock
         self._availability = availability
         self._on_response = on_response
-        # Nothing at all stands for a change of `_assistant_speaking`.
+        # Nothing at all stands for a change of `_assistant_says`.
         self._waiting: asyncio.Queue[bytes] = asyncio.Queue(_MAX_WAITING)
-        self._assistant_speaking = False
+        self._assistant_says: SpokenText | None = None
         self._stream_start_s = 0.0
         self.dropped_chunks = 0
 
@@ -52,9 +53,12 @@ class Ear:
             self.dropped_chunks += 1
         self._waiting.put_nowait(pcm)
 
-    def set_assistant_speaking(self, *, speaking: bool) -> None:
-        """Tell whether the avatar is being heard; reaches the recogniser before the sound that follows."""
-        self._assistant_speaking = speaking
+    def set_assistant(self, says: SpokenText | None) -> None:
+        """Tell what the avatar is heard to say; reaches the recogniser before the sound that follows.
+
+        Args: says: may grow meanwhile; None while it is silent.
+        """
+        self._assistant_says = says
         self.hear(b"")
 
     def media_s(self, stream_s: float) -> float:
@@ -82,12 +86,13 @@ class Ear:
 
     async def _feed(self, stream: Listening) -> None:
         sent_s = 0.0
-        told = False
+        told: str | None = None
         self._stream_start_s = self._clock.media_s
         while True:
-            if told is not self._assistant_speaking:
-                told = self._assistant_speaking
-                await stream.set_assistant_speaking(speaking=told)
+            says = None if self._assistant_says is None else self._assistant_says.text
+            if told != says:
+                told = says
+                await stream.set_assistant(speaking=says is not None, text=says or "")
             try:
                 async with asyncio.timeout(_IDLE_TIMEOUT_S):
                     pcm = await self._waiting.get()

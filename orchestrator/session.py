@@ -336,7 +336,7 @@ class Session:
         self._publish(pb.ConversationEvent(utterance_started=started))
         if utterance.report is not None and utterance.report.is_sent:
             self._report_turn(utterance)
-        self._ear.set_assistant_speaking(speaking=True)
+        self._ear.set_assistant(utterance.spoken)
         self._apply(AvatarStarted())
 
     def _avatar_ended(self, utterance: Utterance) -> None:
@@ -345,7 +345,7 @@ class Session:
         self._report_turn(utterance)
         end = "cut" if utterance.stopped else "completed" if utterance.begun else "unspoken"
         metrics.UTTERANCES.labels(end).inc()
-        self._ear.set_assistant_speaking(speaking=False)
+        self._ear.set_assistant(None)
         # Whoever stopped an answer said what comes next.
         if not utterance.stopped and not self._speaker.waiting:
             self._apply(AvatarEnded())

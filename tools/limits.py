@@ -23,7 +23,7 @@ from services.common.settings import ServerSettings
 from services.render import avatars, capacity, engine, image_file, portrait, requests, servicer, speech_motion, stage
 from services.render.engines.liveportrait import clip, driving_video
 from services.render.settings import RenderSettings
-from services.stt.servicer import MAX_LANGUAGE_TAG_CHARACTERS
+from services.stt import messages as heard
 from services.stt.settings import SttSettings
 from services.tts import messages, utterances, voice_calls, voice_maker, voice_recording, voice_store
 from services.tts.settings import TtsSettings
@@ -152,9 +152,27 @@ def limits() -> tuple[Limit, ...]:
         ),
         Limit(
             "language tag",
-            f"{MAX_LANGUAGE_TAG_CHARACTERS} characters",
+            f"{heard.MAX_LANGUAGE_TAG_CHARACTERS} characters",
             f"{invalid}; of a voice UNIMPLEMENTED",
-            contract=("stt", f"at most {MAX_LANGUAGE_TAG_CHARACTERS} characters"),
+            contract=("stt", f"at most {heard.MAX_LANGUAGE_TAG_CHARACTERS} characters"),
+        ),
+        Limit(
+            "phrases that the ears are told to expect",
+            f"{heard.MAX_PHRASES}, each of {heard.MAX_PHRASE_CHARACTERS} characters",
+            invalid,
+            contract=("stt", f"At most {heard.MAX_PHRASES}, each of 1 to {heard.MAX_PHRASE_CHARACTERS} characters"),
+        ),
+        Limit(
+            "languages that the ears choose between",
+            f"{heard.MAX_LANGUAGES}",
+            invalid,
+            contract=("stt", f"at most {heard.MAX_LANGUAGES}"),
+        ),
+        Limit(
+            "what the assistant says, as the ears are told",
+            f"{heard.MAX_ASSISTANT_CHARACTERS} characters",
+            invalid,
+            contract=("stt", f"at most {heard.MAX_ASSISTANT_CHARACTERS} characters"),
         ),
         Limit(
             "recording",

@@ -14,6 +14,8 @@ from orchestrator.microphone import RECOGNISER_RATE_HZ
 
 Request = stt_pb2.StreamingRecognizeRequest
 Response = stt_pb2.StreamingRecognizeResponse
+# The contract's bound of AssistantState.text.
+_MOST_ASSISTANT_CHARACTERS = 4000
 
 
 class Listening:
@@ -30,9 +32,10 @@ class Listening:
         """Args: pcm: LINEAR16 at 16 kHz, mono."""
         await self._write(Request(audio=pcm))
 
-    async def set_assistant_speaking(self, *, speaking: bool) -> None:
-        """Tell whether the avatar is being heard."""
-        await self._write(Request(assistant_state=Request.AssistantState(speaking=speaking)))
+    async def set_assistant(self, *, speaking: bool, text: str) -> None:
+        """Tell whether the avatar is being heard, and what it says. Args: text: its end is left out if it is long."""
+        state = Request.AssistantState(speaking=speaking, text=text[:_MOST_ASSISTANT_CHARACTERS])
+        await self._write(Request(assistant_state=state))
 
     async def finish(self) -> None:
         """Say that nothing more is sent; the stream ends once everything was answered."""

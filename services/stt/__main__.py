@@ -17,7 +17,7 @@ from services.common.models import model_path
 from services.common.server import running
 from services.common.settings import read_or_exit
 from services.stt import engines
-from services.stt.engine import SpeechEngine
+from services.stt.engine import Hearing, SpeechEngine
 from services.stt.legacy_servicer import LegacySpeechToTextServicer
 from services.stt.servicer import SpeechToTextServicer
 from services.stt.settings import CanarySettings, SttSettings
@@ -36,7 +36,7 @@ def _warm_up(engine: SpeechEngine, voice: VoiceDetector, turn_model: SmartTurn) 
     voice.probability(np.zeros(FRAME_SAMPLES, np.float32))
     noise = np.random.default_rng(0).normal(0, 0.01, 2 * SAMPLE_RATE_HZ).astype(np.float32)
     turn_model.probability(noise)
-    stream = engine.open_stream(engine.capabilities.languages[0])
+    stream = engine.open_stream(engine.capabilities.check(Hearing()))
     stream.push(noise)
     stream.finish()
     stream.close()
@@ -57,7 +57,7 @@ async def serve(settings: SttSettings) -> None:
             detectors = partial(SileroVoiceDetector, vad)
             servicer = SpeechToTextServicer(selection.engine, info, detectors, turn_model, settings)
             stt_pb2_grpc.add_SpeechToTextServiceServicer_to_server(servicer, server.grpc)
-            older = LegacySpeechToTextServicer(servicer, selection.name, selection.engine.capabilities.languages)
+            older = LegacySpeechToTextServicer(servicer, selection.name, selection.engine.capabilities)
             legacy_pb2_grpc.add_LegacySpeechToTextServiceServicer_to_server(older, server.grpc)
             await server.ready()
             await server.stop_requested()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -31,11 +31,44 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was said in one stretch of speech, so far (partial) or for good (final); the text may be empty."""
+    """What was said in one stretch of speech, so far (partial) or for good (final); the text may be empty.
+
+    Attributes:
+        stable_characters: how many leading characters no later partial of the stretch changes; of a final, all count.
+        language: the subtag that was heard, whatever the text is written in; empty where the engine was told.
+        language_probability: how sure it is of `language`, 0 to 1; None where it was told.
+    """
 
     text: str
     words: tuple[Word, ...]
     is_final: bool
+    stable_characters: int = 0
+    language: str = ""
+    language_probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """What a caller wants heard, and how; `Capabilities.check` says whether an engine can.
+
+    Attributes:
+        language: the primary subtag that is spoken; empty where the engine has to find out.
+        languages: the subtags that it finds out between; empty for all that it hears.
+        translate_to: the subtag to write the text in; empty for the words that are spoken.
+        phrases: names and rare words that are likely to be said, the likeliest first.
+        wants_partials: somebody reads partials; where nobody does, an engine saves the work.
+    """
+
+    language: str = ""
+    languages: tuple[str, ...] = ()
+    translate_to: str = ""
+    phrases: tuple[str, ...] = ()
+    wants_partials: bool = True
+
+
+def subtag_of(language_code: str) -> str:
+    """The primary subtag of a BCP-47 tag."""
+    return language_code.replace("_", "-").split("-")[0].lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +78,59 @@ class Capabilities:
     Attributes:
         sample_rate_hz: the one rate that it reads.
         languages: primary BCP-47 subtags ("en"); the first is the default.
+        detects_languages: it finds out which of `languages` is spoken.
+        translations: pairs of subtags: what is spoken, what is written.
+        accepts_phrases: it has a use for `Hearing.phrases`.
+        has_partials: it says something before the end of a stretch.
     """
 
     sample_rate_hz: int
     languages: tuple[str, ...]
+    detects_languages: bool = False
+    translations: frozenset[tuple[str, str]] = frozenset()
+    accepts_phrases: bool = False
+    has_partials: bool = True
 
     def language_of(self, language_code: str) -> str:
         """The subtag that serves a BCP-47 tag; the default for an empty one.
 
         Raises: UnsupportedError, with those that it hears, if the engine does not hear the language.
         """
-        language = language_code.replace("_", "-").split("-")[0].lower() or self.languages[0]
+        language = subtag_of(language_code) or self.languages[0]
         if language not in self.languages:
             heard = ", ".join(self.languages)
             raise UnsupportedError(f'this engine does not hear "{language_code}"; it hears: {heard}')
         return language
+
+    def check(self, hearing: Hearing) -> Hearing:
+        """What the engine will do for a caller: the hearing, with what it cannot find out decided.
+
+        Args: hearing: with subtags that it hears, from `language_of`.
+        Raises: UnsupportedError, with what it can do, for anything that it cannot.
+        """
+        language, choice = hearing.language, hearing.languages
+        if len(choice) == 1:
+            language, choice = choice[0], ()
+        if not language and not self.detects_languages:
+            if choice:
+                known = ", ".join(self.languages)
+                raise UnsupportedError(f"this engine does not find out which language is spoken; name one of: {known}")
+            language = self.languages[0]
+        if hearing.phrases and not self.accepts_phrases:
+            raise UnsupportedError("this engine has no use for phrases; leave them out")
+        translate_to = "" if hearing.translate_to == language else hearing.translate_to
+        sources = (language,) if language else choice or self.languages
+        if translate_to and not any((source, translate_to) in self.translations for source in sources):
+            raise UnsupportedError(self._untranslatable(language, translate_to))
+        return replace(hearing, language=language, languages=choice, translate_to=translate_to)
+
+    def _untranslatable(self, language: str, translate_to: str) -> str:
+        if not self.translations:
+            return f"this engine does not translate; it writes what it hears: {', '.join(self.languages)}"
+        spoken = f'"{language}"' if language else "the languages asked for"
+        possible = sorted(to for source, to in self.translations if not language or source == language)
+        targets = ", ".join(dict.fromkeys(possible)) or "none"
+        return f'this engine does not translate {spoken} to "{translate_to}"; it translates that to: {targets}'
 
 
 class SpeechStream(Protocol):
@@ -93,11 +164,11 @@ class SpeechEngine(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
 
-    def open_stream(self, language: str) -> SpeechStream:
+    def open_stream(self, hearing: Hearing) -> SpeechStream:
         """A stream for one caller or one recording; it knows nothing of any other.
 
         Args:
-            language: one of `capabilities.languages`.
+            hearing: from `capabilities.check`.
         Raises: EngineError if the model cannot be started.
         """
         ...

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.errors import EngineError
+from services.stt.echo import is_echo
 from services.stt.engine import SpeechStream, Transcript
 from services.stt.turn_detector import TurnDetector, TurnEvent, TurnEventKind
 from services.stt.turn_model import WINDOW_SAMPLES, TurnModel
@@ -30,6 +31,8 @@ _LONGEST_SPEECH_SAMPLES = 30 * SAMPLE_RATE_HZ
 # Sound that is taken in while the turn model thinks; a machine that keeps up with real time never gets that far.
 _LONGEST_QUESTION_SAMPLES = SAMPLE_RATE_HZ // 4
 _TURN_MODEL_TIMEOUT_S = 10.0
+# A room, and the way through network and loudspeaker, hold a voice for so long after its last sample.
+_ECHO_LASTS_SAMPLES = SAMPLE_RATE_HZ // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class Listener:
 
     Attributes:
         position: samples taken in.
-        turns: the turn detector, whose rules and assistant state the caller sets.
+        turns: the turn detector, whose rules the caller sets.
     """
 
     def __init__(self, stream: SpeechStream, voice: VoiceDetector, turn_model: TurnModel, turns: TurnDetector) -> None:
@@ -101,7 +104,21 @@ class Listener:
         self._segment_start = 0  # first voiced sample
         self._first_pushed = 0
         self._pushed_to = 0
-        self._partial_text = ""
+        self._partial: tuple[str, int] = ("", 0)
+        self._assistant_text = ""
+        self._assistant_speaking = False
+        self._echo_until = 0
+        self._may_be_echo = False
+
+    def assistant(self, *, speaking: bool, text: str) -> None:
+        """The assistant began or stopped to speak, or it is known what it says. Args: text: empty if it is unknown."""
+        if self._assistant_speaking and not speaking:
+            self._echo_until = self.position + _ECHO_LASTS_SAMPLES
+        # Its last words are heard after it has stopped.
+        if speaking and (text or not self._assistant_speaking):
+            self._assistant_text = text
+        self._assistant_speaking = speaking
+        self.turns.assistant(speaking=speaking)
 
     def hear(self, samples: NDArray[np.float32]) -> list[Result | TurnEvent]:
         """Take in more sound. Args: samples: shape (n,), in [-1, 1], 16 kHz. Raises: EngineError."""
@@ -185,7 +202,8 @@ class Listener:
         self._segment_start = start
         self._first_pushed = max(start - PRE_ROLL_SAMPLES, self._pushed_to, self._recent.start)
         self._pushed_to = self._first_pushed
-        self._partial_text = ""
+        self._partial = ("", 0)
+        self._may_be_echo = self._assistant_speaking or start < self._echo_until
 
     def _recognise(self) -> Sequence[Result]:
         """Bring the recogniser up to date with the open stretch."""
@@ -198,8 +216,9 @@ class Listener:
         self._pushed_to = self._recent.end
         results = []
         for transcript in transcripts:
-            if transcript.text and transcript.text != self._partial_text and not self.turns.over_assistant:
-                self._partial_text = transcript.text
+            partial = (transcript.text, transcript.stable_characters)
+            if self._is_worth_telling(transcript) and partial != self._partial and not self.turns.over_assistant:
+                self._partial = partial
                 results.append(self._result(transcript))
         if self._pushed_to - self._first_pushed >= _LONGEST_SPEECH_SAMPLES:
             results += self._end_segment()
@@ -208,9 +227,12 @@ class Listener:
     def _end_segment(self) -> list[Result]:
         if self._segment_id is None:
             return []
-        results = [self._result(transcript) for transcript in self._stream.finish() if transcript.text]
+        results = [self._result(final) for final in self._stream.finish() if self._is_worth_telling(final)]
         self._segment_id = None
         return results
+
+    def _is_worth_telling(self, transcript: Transcript) -> bool:
+        return bool(transcript.text) and not (self._may_be_echo and is_echo(transcript.text, self._assistant_text))
 
     def _result(self, transcript: Transcript) -> Result:
         assert self._segment_id is not None

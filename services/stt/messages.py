@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from avatar.media.v1 import media_pb2
@@ -10,12 +11,78 @@ from google.protobuf.duration_pb2 import Duration
 
 from services.common.errors import InvalidRequestError
 from services.common.timing import duration_of, samples_of, seconds_of
+from services.stt.engine import Capabilities, Hearing, subtag_of
 from services.stt.listener import Result
 from services.stt.settings import TurnSettings
 from services.stt.turn_detector import TurnEvent, TurnEventKind, TurnRules
 from services.stt.vad import SAMPLE_RATE_HZ
 
+# RFC 5646, section 4.4.1
+MAX_LANGUAGE_TAG_CHARACTERS = 35
+MAX_PHRASES = 64
+MAX_PHRASE_CHARACTERS = 100
+MAX_ASSISTANT_CHARACTERS = 4000
+MAX_LANGUAGES = 100
+_LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
 _KINDS = {kind: stt_pb2.TurnEvent.Kind.Value(f"KIND_{kind.name}") for kind in TurnEventKind}
+
+
+def hearing_of(config: stt_pb2.RecognitionConfig, capabilities: Capabilities, *, wants_partials: bool) -> Hearing:
+    """What the caller wants heard, as far as the engine can.
+
+    Raises: InvalidRequestError, with what would be right, for what nobody could do; UnsupportedError, with what the
+        engine can do, for what it cannot.
+    """
+    tags = [config.language_code, *config.language_codes, config.translation_language_code]
+    for tag in tags:
+        if len(tag) > MAX_LANGUAGE_TAG_CHARACTERS or (tag and not _LANGUAGE_TAG.fullmatch(tag)):
+            raise InvalidRequestError(
+                f'language_code is a BCP-47 tag like "en" or "en-US", at most {MAX_LANGUAGE_TAG_CHARACTERS} characters'
+            )
+    if len(config.language_codes) > MAX_LANGUAGES or not all(config.language_codes):
+        raise InvalidRequestError(f"language_codes are at most {MAX_LANGUAGES} BCP-47 tags, none of them empty")
+    if config.language_code and config.language_codes:
+        raise InvalidRequestError("language_code names what is spoken; leave it empty to choose between language_codes")
+    if len(config.phrases) > MAX_PHRASES:
+        raise InvalidRequestError(f"phrases are at most {MAX_PHRASES}, not {len(config.phrases)}")
+    if any(not phrase.strip() or len(phrase) > MAX_PHRASE_CHARACTERS for phrase in config.phrases):
+        raise InvalidRequestError(f"a phrase has 1 to {MAX_PHRASE_CHARACTERS} characters")
+    return capabilities.check(
+        Hearing(
+            language=capabilities.language_of(config.language_code) if config.language_code else "",
+            languages=tuple(dict.fromkeys(map(capabilities.language_of, config.language_codes))),
+            # What is written need not be among what is heard.
+            translate_to=subtag_of(config.translation_language_code),
+            phrases=tuple(" ".join(phrase.split()) for phrase in config.phrases),
+            wants_partials=wants_partials,
+        )
+    )
+
+
+def recognition_of(config: stt_pb2.RecognitionConfig, hearing: Hearing) -> stt_pb2.RecognitionConfig:
+    """What the engine will really do, in the caller's own tags where it named any."""
+    done = stt_pb2.RecognitionConfig(phrases=hearing.phrases)
+    if hearing.language:
+        done.language_code = config.language_code or hearing.language
+    done.language_codes.extend(hearing.languages)
+    if hearing.translate_to:
+        done.translation_language_code = config.translation_language_code
+    return done
+
+
+def health_of(info: media_pb2.EngineInfo, capabilities: Capabilities) -> stt_pb2.GetHealthResponse:
+    """What a loaded engine can do."""
+    return stt_pb2.GetHealthResponse(
+        status="healthy",
+        engine=info,
+        language_codes=capabilities.languages,
+        detects_languages=capabilities.detects_languages,
+        accepts_phrases=capabilities.accepts_phrases,
+        translations=[
+            stt_pb2.GetHealthResponse.Translation(language_code=spoken, translation_language_code=written)
+            for spoken, written in sorted(capabilities.translations)
+        ],
+    )
 
 
 def rules_of_settings(settings: TurnSettings) -> TurnRules:
@@ -103,20 +170,23 @@ def _name_of(enum: Any, number: int) -> str:
 
 
 def result_of(result: Result, language_code: str) -> stt_pb2.RecognitionResult:
-    """A result as the contract says it."""
+    """A result as the contract says it. Args: language_code: the tag that was asked for, if any."""
+    transcript = result.transcript
     return stt_pb2.RecognitionResult(
-        transcript=result.transcript.text,
-        is_final=result.transcript.is_final,
+        transcript=transcript.text,
+        is_final=transcript.is_final,
         segment_id=result.segment_id,
         words=[
             media_pb2.WordTiming(
                 word=word.text, start_offset=_at(word.start), end_offset=_at(word.end), confidence=word.confidence
             )
-            for word in result.transcript.words
+            for word in transcript.words
         ],
         start_offset=_at(result.start),
         end_offset=_at(result.end),
-        language_code=language_code,
+        language_code=language_code or transcript.language,
+        language_probability=None if language_code else transcript.language_probability,
+        stable_character_count=len(transcript.text) if transcript.is_final else transcript.stable_characters,
     )
 
 

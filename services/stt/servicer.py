@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
@@ -18,10 +17,14 @@ from services.common.inference import InferenceThread
 from services.common.log import get_logger
 from services.common.streaming import write_within
 from services.common.timing import duration_of
-from services.stt.engine import SpeechEngine, SpeechStream
+from services.stt.engine import Hearing, SpeechEngine, SpeechStream
 from services.stt.listener import Listener, Result
 from services.stt.messages import (
+    MAX_ASSISTANT_CHARACTERS,
     check_format,
+    health_of,
+    hearing_of,
+    recognition_of,
     response_of,
     result_of,
     rules_of,
@@ -34,9 +37,6 @@ from services.stt.turn_detector import TurnDetector, TurnEvent
 from services.stt.turn_model import TurnModel
 from services.stt.vad import SAMPLE_RATE_HZ, VoiceDetector
 
-# RFC 5646, section 4.4.1
-MAX_LANGUAGE_TAG_CHARACTERS = 35
-_LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
 Request = stt_pb2.StreamingRecognizeRequest
 Response = stt_pb2.StreamingRecognizeResponse
 log = get_logger(__name__)
@@ -68,14 +68,15 @@ class SpeechToTextServicer(stt_pb2_grpc.SpeechToTextServiceServicer):
         self, request_iterator: AsyncIterator[Request], context: Any
     ) -> None:
         requests = aiter(request_iterator)
-        config = await self._first_config(requests)
-        language_code = config.recognition.language_code
+        config, hearing = await self._first_config(requests)
         rules = rules_of(config.turn, self._rules)
-        async with self._stream(language_code) as (thread, stream):
+        async with self._stream(hearing) as (thread, stream):
             turns = TurnDetector(rules)
             listener = Listener(stream, self._new_voice_detector(), self._turn_model, turns)
             write = functools.partial(write_within, context, limit_s=self._idle_timeout_s)
-            call = _Call(write, thread, listener, language_code, interim_results=config.interim_results)
+            call = _Call(
+                write, thread, listener, config.recognition.language_code, interim_results=config.interim_results
+            )
             await call.started(config, self._info)
             while (request := await self._next(requests)) is not None:
                 await call.take(request)
@@ -83,9 +84,10 @@ class SpeechToTextServicer(stt_pb2_grpc.SpeechToTextServiceServicer):
         log.info("stream_finished", audio_s=listener.position / SAMPLE_RATE_HZ)
 
     async def Recognize(self, request: stt_pb2.RecognizeRequest, context: Any) -> stt_pb2.RecognizeResponse:
-        language_code = self._language_code(request.config)
+        hearing = hearing_of(request.config, self._engine.capabilities, wants_partials=False)
+        language_code = recognition_of(request.config, hearing).language_code
         response = stt_pb2.RecognizeResponse()
-        async with self._stream(language_code) as (thread, stream):
+        async with self._stream(hearing) as (thread, stream):
             steps = transcribe(request.audio, stream, self._new_voice_detector(), self._max_recording_s)
             while (step := await thread.run(next, steps, None)) is not None:
                 response.results.extend(result_of(result, language_code) for result in step.results)
@@ -94,27 +96,22 @@ class SpeechToTextServicer(stt_pb2_grpc.SpeechToTextServiceServicer):
         return response
 
     async def GetHealth(self, request: stt_pb2.GetHealthRequest, context: Any) -> stt_pb2.GetHealthResponse:
-        languages = self._engine.capabilities.languages
-        return stt_pb2.GetHealthResponse(status="healthy", engine=self._info, language_codes=languages)
+        return health_of(self._info, self._engine.capabilities)
 
-    async def _first_config(self, requests: AsyncIterator[Request]) -> stt_pb2.StreamingRecognitionConfig:
-        """The caller's config with its defaults filled in, except for the turn's."""
+    async def _first_config(
+        self, requests: AsyncIterator[Request]
+    ) -> tuple[stt_pb2.StreamingRecognitionConfig, Hearing]:
+        """The caller's config with its defaults filled in, except for the turn's, and what is to be heard."""
         first = await self._next(requests)
         if first is None or first.WhichOneof("request") != "config":
             sent = "nothing" if first is None else first.WhichOneof("request") or "an empty message"
             raise ProtocolError(f"the first message is config, not {sent}")
         config = first.config
         check_format(config.audio_format, self._engine.capabilities.sample_rate_hz)
-        config.recognition.language_code = self._language_code(config.recognition)
-        return config
-
-    def _language_code(self, config: stt_pb2.RecognitionConfig) -> str:
-        tag = config.language_code
-        if len(tag) > MAX_LANGUAGE_TAG_CHARACTERS or (tag and not _LANGUAGE_TAG.fullmatch(tag)):
-            raise InvalidRequestError(
-                f'language_code is a BCP-47 tag like "en" or "en-US", at most {MAX_LANGUAGE_TAG_CHARACTERS} characters'
-            )
-        return tag if self._engine.capabilities.language_of(tag) and tag else self._engine.capabilities.languages[0]
+        capabilities = self._engine.capabilities
+        hearing = hearing_of(config.recognition, capabilities, wants_partials=config.interim_results)
+        config.recognition.CopyFrom(recognition_of(config.recognition, hearing))
+        return config, hearing
 
     async def _next(self, requests: AsyncIterator[Request]) -> Request | None:
         try:
@@ -126,9 +123,8 @@ class SpeechToTextServicer(stt_pb2_grpc.SpeechToTextServiceServicer):
             ) from late
 
     @contextlib.asynccontextmanager
-    async def _stream(self, language_code: str) -> AsyncIterator[tuple[InferenceThread, SpeechStream]]:
+    async def _stream(self, hearing: Hearing) -> AsyncIterator[tuple[InferenceThread, SpeechStream]]:
         """A stream of the recogniser with the thread that it lives on. Raises: OverloadedError, EngineError."""
-        language = self._engine.capabilities.language_of(language_code)
         opened: list[SpeechStream] = []
 
         def close() -> None:
@@ -137,7 +133,7 @@ class SpeechToTextServicer(stt_pb2_grpc.SpeechToTextServiceServicer):
 
         async with self._thread() as thread:
             try:
-                await thread.run(lambda: opened.append(self._engine.open_stream(language)))
+                await thread.run(lambda: opened.append(self._engine.open_stream(hearing)))
                 yield thread, opened[0]
             finally:
                 # After whatever the thread still does for a caller who has gone: it may be opening the stream.
@@ -194,7 +190,7 @@ class _Call:
             case "turn":
                 self._listener.turns.rules = rules_of(request.turn, self._listener.turns.rules)
             case "assistant_state":
-                self._listener.turns.assistant(speaking=request.assistant_state.speaking)
+                self._take_assistant(request.assistant_state)
             case "config":
                 raise ProtocolError("config is the first message only; turn settings change by a turn message")
             case _:
@@ -203,6 +199,13 @@ class _Call:
     async def finish(self) -> None:
         """The caller has sent everything."""
         await self._tell(await self._thread.run(self._listener.finish))
+
+    def _take_assistant(self, state: Request.AssistantState) -> None:
+        if len(state.text) > MAX_ASSISTANT_CHARACTERS:
+            raise InvalidRequestError(
+                f"assistant_state.text has at most {MAX_ASSISTANT_CHARACTERS} characters, not {len(state.text)}"
+            )
+        self._listener.assistant(speaking=state.speaking, text=state.text)
 
     def _check_audio(self, pcm: bytes) -> None:
         if len(pcm) % 2:

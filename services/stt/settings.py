@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, Field
 from pydantic_settings import SettingsConfigDict
 
 from services.common.settings import PORTS, ServerSettings
+
+EngineName: TypeAlias = Literal["pocketsphinx"]
 
 
 class TurnSettings(BaseModel, frozen=True, extra="forbid"):
@@ -52,7 +54,7 @@ class SttSettings(ServerSettings):
     metrics_port: int = Field(
         default=50183, ge=0, le=65535, description="HTTP port of /metrics for Prometheus, on `host`; 0 serves none."
     )
-    engine: Literal["auto", "pocketsphinx"] = Field(
+    engine: Literal["auto", EngineName] = Field(
         default="auto",
         description="Which engine runs; auto takes the best that this machine can run now, and /health says why.",
     )

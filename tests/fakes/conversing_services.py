@@ -31,6 +31,7 @@ class ScriptedEars(stt_pb2_grpc.SpeechToTextServiceServicer):
 
     script: asyncio.Queue[stt_pb2.StreamingRecognizeResponse] = field(default_factory=asyncio.Queue)
     assistant_speaking: list[bool] = field(default_factory=list)
+    assistant_texts: list[str] = field(default_factory=list)
     languages: list[str] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -44,6 +45,7 @@ class ScriptedEars(stt_pb2_grpc.SpeechToTextServiceServicer):
             async for request in requests:
                 if request.HasField("assistant_state"):
                     self.assistant_speaking.append(request.assistant_state.speaking)
+                    self.assistant_texts.append(request.assistant_state.text)
             writing.cancel()
         self.ended.set()
 

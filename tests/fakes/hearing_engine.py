@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.errors import EngineError
-from services.stt.engine import Capabilities, Transcript, Word
+from services.stt.engine import Capabilities, Hearing, Transcript, Word
 
 RATE_HZ = 16_000
 WORD_SAMPLES = RATE_HZ // 4
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+IN_FRENCH = ("un", "deux", "trois", "quatre", "cinq", "six", "sept", "huit", "neuf", "dix")
 
 
 def loud(seconds: float) -> NDArray[np.float32]:
@@ -28,10 +29,11 @@ def quiet(seconds: float) -> NDArray[np.float32]:
 
 
 class HearingStream:
-    """Hears one number for each whole quarter second of a stretch."""
+    """Hears one number for each whole quarter second of a stretch; the last one may still change."""
 
-    def __init__(self, engine: HearingEngine) -> None:
+    def __init__(self, engine: HearingEngine, hearing: Hearing) -> None:
         self._engine = engine
+        self._hearing = hearing
         self._samples = 0
         self._told = 0
         self._closed = False
@@ -69,19 +71,33 @@ class HearingStream:
             raise EngineError("the stream is closed")
 
     def _transcript(self, *, is_final: bool) -> Transcript:
+        numbers = IN_FRENCH if self._hearing.translate_to else NUMBERS
         words = tuple(
-            Word(NUMBERS[index % len(NUMBERS)], index * WORD_SAMPLES, (index + 1) * WORD_SAMPLES, 0.75)
+            Word(numbers[index % len(numbers)], index * WORD_SAMPLES, (index + 1) * WORD_SAMPLES, 0.75)
             for index in range(self._samples // WORD_SAMPLES)
         )
-        return Transcript(" ".join(word.text for word in words), words, is_final)
+        text = " ".join(word.text for word in words)
+        stable = len(text) if is_final else len(" ".join(word.text for word in words[:-1]))
+        if self._hearing.language:
+            return Transcript(text, words, is_final, stable)
+        # Of the languages to choose between, it always hears the last one.
+        heard = (self._hearing.languages or self._engine.capabilities.languages)[-1]
+        return Transcript(text, words, is_final, stable, heard, 0.75)
 
 
 class HearingEngine:
     """Passes the same contract test as the real engines."""
 
-    capabilities = Capabilities(sample_rate_hz=RATE_HZ, languages=("en", "de"))
-
-    def __init__(self) -> None:
+    def __init__(self, languages: tuple[str, ...] = ("en", "de"), *, is_gifted: bool = False) -> None:
+        """Args: is_gifted: it finds out the language, translates to French, and takes phrases."""
+        self.capabilities = Capabilities(
+            sample_rate_hz=RATE_HZ,
+            languages=languages,
+            detects_languages=is_gifted,
+            translations=frozenset((language, "fr") for language in languages if is_gifted),
+            accepts_phrases=is_gifted,
+        )
+        self.hearings: list[Hearing] = []
         self.is_broken = False
         # Set while no stream is open.
         self.is_idle = threading.Event()
@@ -95,12 +111,13 @@ class HearingEngine:
         self.may_open.set()
         self.is_opening = threading.Event()
 
-    def open_stream(self, language: str) -> HearingStream:
+    def open_stream(self, hearing: Hearing) -> HearingStream:
+        self.hearings.append(hearing)
         self.is_opening.set()
         assert self.may_open.wait(timeout=30)
         self._open_streams += 1
         self.is_idle.clear()
-        return HearingStream(self)
+        return HearingStream(self, hearing)
 
     def closed(self) -> None:
         """A stream has closed."""

@@ -110,6 +110,7 @@ async def test_what_was_heard_is_said_and_both_stand_in_the_transcript() -> None
         (pb.SPEAKER_AVATAR, "good morning world", False),
     ]
     assert services.ears.assistant_speaking == [True, False]
+    assert services.ears.assistant_texts == ["good morning world", ""]
 
 
 async def test_barge_in_ducks_then_cuts_and_the_transcript_ends_where_the_sound_did() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
+from services.common.errors import NotReadyError
 from services.stt.engine import SpeechEngine
-from services.stt.settings import SttSettings
+from services.stt.settings import EngineName, SttSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +19,36 @@ class Selection:
     reason: str
 
 
-def load(settings: SttSettings) -> Selection:
-    """Load the engine that the settings ask for. Raises: EngineError if it cannot run here."""
-    match settings.engine:
-        case "auto":
-            reason = "the only recogniser of this version; it runs everywhere and understands English only"
-        case "pocketsphinx":
-            reason = "the settings ask for it"
-        case _:
-            assert_never(settings.engine)
-    from services.stt.engines.pocketsphinx import PocketsphinxEngine
+# What auto tries, the best first; the last one runs everywhere.
+_BEST_FIRST: tuple[EngineName, ...] = ("pocketsphinx",)
+_RUNS_EVERYWHERE = "it runs everywhere and understands English only"
 
-    return Selection(PocketsphinxEngine(settings.pocketsphinx.spare_workers), "pocketsphinx", reason)
+
+def load(settings: SttSettings) -> Selection:
+    """Load the engine that the settings ask for.
+
+    Raises: NotReadyError if something is missing that it needs, in a sentence; EngineError if it fails.
+    """
+    if settings.engine != "auto":
+        return Selection(_load(settings.engine, settings), settings.engine, "the settings ask for it")
+    reasons = []
+    for name in _BEST_FIRST[:-1]:
+        try:
+            engine = _load(name, settings)
+        except NotReadyError as missing:
+            reasons.append(str(missing))
+        else:
+            return Selection(engine, name, "; ".join([*reasons, "the best that runs here"]))
+    last = _BEST_FIRST[-1]
+    return Selection(_load(last, settings), last, "; ".join([*reasons, _RUNS_EVERYWHERE]))
+
+
+def _load(name: EngineName, settings: SttSettings) -> SpeechEngine:
+    """Raises: NotReadyError where the engine cannot run here now; what auto passes over then."""
+    match name:
+        case "pocketsphinx":
+            from services.stt.engines.pocketsphinx import PocketsphinxEngine
+
+            return PocketsphinxEngine(settings.pocketsphinx.spare_workers)
+        case _:
+            assert_never(name)

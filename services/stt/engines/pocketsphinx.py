@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from services.common.audio import pcm16_of
 from services.common.errors import EngineError
 from services.common.log import get_logger
-from services.stt.engine import Capabilities, SpeechStream, Transcript, Word
+from services.stt.engine import Capabilities, Hearing, SpeechStream, Transcript, Word
 from services.stt.engines.pocketsphinx_worker import (
     AUDIO,
     END_OF_STRETCH,
@@ -208,9 +208,9 @@ class PocketsphinxEngine:
         self._closed = False
         self._refill()
 
-    def open_stream(self, language: str) -> SpeechStream:
+    def open_stream(self, hearing: Hearing) -> SpeechStream:
         """As `SpeechEngine.open_stream`. Waits for a process to load if no spare one is ready."""
-        assert language in self.capabilities.languages, "the edge refuses other languages"
+        assert hearing.language in self.capabilities.languages, "the edge refuses other languages"
         with self._lock:
             if self._closed:
                 raise EngineError("the recogniser has been stopped")

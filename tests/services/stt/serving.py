@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -57,6 +57,9 @@ async def serving(
 def config(
     *,
     language_code: str = "",
+    language_codes: Sequence[str] = (),
+    translation_language_code: str = "",
+    phrases: Sequence[str] = (),
     sample_rate_hz: int = 16_000,
     channel_count: int = 1,
     encoding: media_pb2.AudioEncoding.ValueType = media_pb2.AUDIO_ENCODING_LINEAR16,
@@ -69,7 +72,12 @@ def config(
     )
     return Request(
         config=stt_pb2.StreamingRecognitionConfig(
-            recognition=stt_pb2.RecognitionConfig(language_code=language_code),
+            recognition=stt_pb2.RecognitionConfig(
+                language_code=language_code,
+                language_codes=language_codes,
+                translation_language_code=translation_language_code,
+                phrases=phrases,
+            ),
             audio_format=audio_format,
             interim_results=interim_results,
             turn=turn,
@@ -83,9 +91,9 @@ def audio(*sounds: NDArray[np.float32]) -> list[Request]:
     return [Request(audio=pcm[begin : begin + 640]) for begin in range(0, len(pcm), 640)]
 
 
-def assistant(*, speaking: bool) -> Request:
-    """What the assistant does."""
-    return Request(assistant_state=Request.AssistantState(speaking=speaking))
+def assistant(*, speaking: bool, text: str = "") -> Request:
+    """What the assistant does, and says."""
+    return Request(assistant_state=Request.AssistantState(speaking=speaking, text=text))
 
 
 async def converse(stt: Stub, requests: Iterable[Request]) -> list[Response]:

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from services.common.errors import EngineError, UnsupportedError
-from services.stt.engine import SpeechEngine, SpeechStream, Transcript
+from services.stt.engine import Hearing, SpeechEngine, SpeechStream, Transcript
 from services.stt.engines.pocketsphinx import PocketsphinxEngine
 from tests.fakes.hearing_engine import HearingEngine
 from tests.services.stt.conftest import Say
@@ -19,6 +19,7 @@ ENGINES: dict[str, Callable[[], SpeechEngine]] = {
     "pocketsphinx": lambda: PocketsphinxEngine(spare_workers=1),
     "fake": HearingEngine,
 }
+ENGLISH = Hearing("en")
 TEXT = "What is the weather like in London?"
 
 
@@ -31,7 +32,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[SpeechEngine]:
 
 @pytest.fixture
 def stream(engine: SpeechEngine) -> Iterator[SpeechStream]:
-    stream = engine.open_stream("en")
+    stream = engine.open_stream(ENGLISH)
     yield stream
     stream.close()
 
@@ -86,7 +87,7 @@ def test_a_long_push_is_taken_whole(stream: SpeechStream, say: Say) -> None:
 
 
 def test_streams_do_not_hear_each_other(engine: SpeechEngine, say: Say) -> None:
-    one, other = engine.open_stream("en"), engine.open_stream("en")
+    one, other = engine.open_stream(ENGLISH), engine.open_stream(ENGLISH)
     try:
         one.push(say(TEXT))
         assert list(other.finish()) == []
@@ -97,13 +98,13 @@ def test_streams_do_not_hear_each_other(engine: SpeechEngine, say: Say) -> None:
 
 
 def test_a_stream_may_be_closed_in_the_middle_of_a_stretch_and_twice(engine: SpeechEngine, say: Say) -> None:
-    abandoned = engine.open_stream("en")
+    abandoned = engine.open_stream(ENGLISH)
     abandoned.push(say(TEXT))
     abandoned.close()
     abandoned.close()
     with pytest.raises(EngineError, match="closed"):
         abandoned.push(say(TEXT))
-    fresh = engine.open_stream("en")
+    fresh = engine.open_stream(ENGLISH)
     assert list(fresh.finish()) == []
     fresh.close()
 

@@ -51,14 +51,15 @@ class Recogniser:
 
 @asynccontextmanager
 async def serving(
-    listener: str, languages: tuple[str, ...] = ("en", "de"), **settings: Any
+    listener: str, languages: tuple[str, ...] = ("en", "de"), *, is_gifted: bool = False, **settings: Any
 ) -> AsyncIterator[Recogniser]:
     options = SttSettings(port=0, drain=DrainSettings(announce_s=0.0, grace_s=2.0), **settings)
     server = Server(options, [NAME])
     await server.start()
     info = media_pb2.EngineInfo(name="fake", reason="a test asked for it")
-    recogniser = SpeechToTextServicer(HearingEngine(), info, LoudnessDetector, ScriptedTurnModel(0.9), options)
-    older = LegacySpeechToTextServicer(recogniser, "fake", languages)
+    engine = HearingEngine(languages, is_gifted=is_gifted)
+    recogniser = SpeechToTextServicer(engine, info, LoudnessDetector, ScriptedTurnModel(0.9), options)
+    older = LegacySpeechToTextServicer(recogniser, "fake", engine.capabilities)
     legacy_pb2_grpc.add_LegacySpeechToTextServiceServicer_to_server(older, server.grpc)
     await server.ready()
     try:
@@ -170,6 +171,35 @@ async def test_a_translation_is_refused_with_what_is_done(dialect: Any) -> None:
         answer = await recogniser.hear(task="translate")
     assert answer.status == 501
     assert answer.detail == "the engine fake does not translate; use the task transcribe, for en, de"
+
+
+async def test_whisper_finds_out_the_language_and_tells_it() -> None:
+    async with whisper(is_gifted=True) as recogniser:
+        assert (await recogniser.hear()).json["language"] == "de"
+        assert (await recogniser.hear(language="English")).json["language"] == "English"
+        silence = wav_of(pcm16_of(quiet(1)), 16_000)
+        assert (await recogniser.hear(silence)).json == {"text": "", "language": None, "chunks": None}
+        assert "finds out" in (await recogniser.get("GetLanguages"))["note"]
+
+
+async def test_canary_translates_to_the_language_that_is_asked_for() -> None:
+    async with canary(is_gifted=True) as recogniser:
+        french = {"text": "un deux trois un deux", "language": "en"}
+        texts = {"language": "en", "target_language": "fr"}
+        assert (await recogniser.hear(**texts, task="translate")).json == french
+        assert (await recogniser.hear(**texts, task="transcribe")).json == {"text": TEXT, "language": "en"}
+        form = form_body({"language": "en"}, {"file": SPEECH})
+        assert (await recogniser.transcribe(form, task="translate", target_language="fr")).json == french
+        refused = await recogniser.hear(language="en", task="translate")
+        assert (refused.status, refused.detail) == (400, "fake does not translate to 'en', but to: fr")
+        assert (await recogniser.get("GetLanguages"))["translation_pairs"] == ["de-fr", "en-fr"]
+        assert {"translation", "language detection"} <= set((await recogniser.get("GetServiceHealth"))["features"])
+
+
+async def test_whisper_translates_to_english_alone() -> None:
+    async with whisper(is_gifted=True) as recogniser:
+        refused = await recogniser.hear(language="de", task="translate")
+    assert (refused.status, refused.detail) == (400, "fake does not translate to 'en', but to: fr")
 
 
 @pytest.mark.parametrize("dialect", [whisper, canary])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from services.stt.engine import Hearing
 from services.stt.listener import PRE_ROLL_SAMPLES, Listener, Result
 from services.stt.messages import rules_of_settings
 from services.stt.settings import TurnSettings
@@ -13,9 +14,11 @@ from services.stt.turn_detector import TurnDetector, TurnEvent
 from services.stt.vad import FRAME_SAMPLES
 from tests.fakes.hearing_engine import RATE_HZ, HearingEngine, LoudnessDetector, ScriptedTurnModel, loud, quiet
 
+ENGLISH = Hearing("en")
+
 
 def listener_with(model: ScriptedTurnModel, engine: HearingEngine | None = None) -> Listener:
-    stream = (engine or HearingEngine()).open_stream("en")
+    stream = (engine or HearingEngine()).open_stream(ENGLISH)
     turns = TurnDetector(rules_of_settings(TurnSettings()))
     return Listener(stream, LoudnessDetector(), model, turns)
 
@@ -91,7 +94,7 @@ def test_the_recogniser_gets_no_sample_twice_and_little_silence() -> None:
 
 def test_a_short_sound_over_the_assistant_has_no_text() -> None:
     listener = listener_with(ScriptedTurnModel(0.9))
-    listener.turns.assistant(speaking=True)
+    listener.assistant(speaking=True, text="")
     heard = hear(listener, quiet(1), loud(0.3), quiet(1))
     assert told(heard) == ["SPEECH_STARTED", "SPEECH_ENDED", "BACKCHANNEL"]
     assert results(heard) == []
@@ -99,7 +102,7 @@ def test_a_short_sound_over_the_assistant_has_no_text() -> None:
 
 def test_a_barge_in_has_all_of_its_text() -> None:
     listener = listener_with(ScriptedTurnModel(0.9))
-    listener.turns.assistant(speaking=True)
+    listener.assistant(speaking=True, text="")
     heard = hear(listener, quiet(1), loud(1), quiet(1))
     assert told(heard) == ["SPEECH_STARTED", "BARGE_IN", "SPEECH_ENDED", '"one two three four five"', "END_OF_TURN"]
 
@@ -158,3 +161,38 @@ def test_a_slow_turn_model_holds_nothing_up_and_its_answer_counts_when_it_comes(
     assert told(hear(listener, loud(1), quiet(0.3))) == ["SPEECH_STARTED", "SPEECH_ENDED"]
     model.answer()
     assert told(hear(listener, quiet(0.02))) == ['"one two three four"', "END_OF_TURN"]
+
+
+def test_the_assistants_own_voice_is_a_sound_without_words() -> None:
+    listener = listener_with(ScriptedTurnModel(0.9))
+    listener.assistant(speaking=True, text="Zero, one, two, three, four, five, six and seven.")
+    heard = hear(listener, quiet(1), loud(1), quiet(1))
+    assert told(heard) == ["SPEECH_STARTED", "BARGE_IN", "SPEECH_ENDED", "END_OF_TURN"]
+    # Three words are the least that tell an echo; what comes before is held for a caller's.
+    assert all(len(result.transcript.words) < 3 for result in results(heard))
+
+
+def test_who_says_something_else_over_the_assistant_is_heard() -> None:
+    listener = listener_with(ScriptedTurnModel(0.9))
+    listener.assistant(speaking=True, text="The weather is fine.")
+    heard = hear(listener, quiet(1), loud(1), quiet(1))
+    assert '"one two three four five"' in told(heard)
+
+
+def test_an_echo_that_rings_on_is_none_of_the_callers_but_what_follows_later_is() -> None:
+    listener = listener_with(ScriptedTurnModel(0.9))
+    listener.assistant(speaking=True, text="")
+    listener.assistant(speaking=True, text="One, two, three, four, five, six.")
+    listener.assistant(speaking=False, text="")
+    assert told(hear(listener, loud(1), quiet(1))) == ["SPEECH_STARTED", "SPEECH_ENDED", "END_OF_TURN"]
+    later = hear(listener, quiet(1), loud(1), quiet(1))
+    assert told(later) == ["SPEECH_STARTED", "SPEECH_ENDED", '"one two three four five"', "END_OF_TURN"]
+
+
+def test_a_partial_is_told_again_when_more_of_it_is_stable() -> None:
+    partials = [result.transcript for result in results(hear(listener_with(ScriptedTurnModel(0.9)), loud(1)))]
+    assert [(one.text, one.stable_characters) for one in partials[:3]] == [
+        ("one", 0),
+        ("one two", 3),
+        ("one two three", 7),
+    ]

@@ -12,6 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from services.common.audio import pcm16_of, wav_of
 from services.common.timing import seconds_of
+from services.stt.engine import Hearing
 from tests.fakes.hearing_engine import HearingEngine, ScriptedTurnModel, loud, quiet
 from tests.services.stt.serving import INFO, Request, Stub, assistant, audio, config, converse, serving, told
 
@@ -182,6 +183,13 @@ async def test_a_second_config_is_refused() -> None:
         (config(channel_count=2), "channel_count is 1, not 2"),
         (config(encoding=media_pb2.AUDIO_ENCODING_UNSPECIFIED), "LINEAR16"),
         (config(language_code="english!"), '"en" or "en-US"'),
+        (config(translation_language_code="english!"), '"en" or "en-US"'),
+        (config(language_codes=[""]), "language_codes are at most 100 BCP-47 tags, none of them empty"),
+        (config(language_codes=["en"] * 101), "language_codes are at most 100"),
+        (config(language_code="en", language_codes=["de"]), "leave it empty to choose between language_codes"),
+        (config(phrases=["x"] * 65), "phrases are at most 64, not 65"),
+        (config(phrases=[" "]), "a phrase has 1 to 100 characters"),
+        (config(phrases=["x" * 101]), "a phrase has 1 to 100 characters"),
         (config(turn=Turn(min_speech_duration=seconds(2))), "min_speech_duration is 0.032 s to 1 s, not 2 s"),
         (config(turn=Turn(min_silence_duration=seconds(0.01))), "min_silence_duration is 0.064 s to 2 s, not 0.01 s"),
         (config(turn=Turn(max_silence_duration=seconds(11))), "max_silence_duration is 0.064 s to 10 s, not 11 s"),
@@ -210,6 +218,7 @@ async def test_a_language_that_the_engine_does_not_hear_is_refused_with_those_it
         (Request(audio=b"\0" * 641), "whole samples of 2 bytes; 641"),
         (Request(audio=b"\0" * 32_002), "at most 1 s of audio"),
         (Request(), "send audio, finalize, turn or assistant_state"),
+        (assistant(speaking=True, text="x" * 4001), "at most 4000 characters, not 4001"),
         (
             Request(turn=Turn(max_silence_duration=seconds(0.1))),
             "max_silence_duration is min_silence_duration (0.16 s)",
@@ -345,3 +354,93 @@ async def test_a_caller_who_goes_away_while_the_stream_opens_leaves_none_open() 
             assert await is_full(stt)
         engine.may_open.set()
         assert await asyncio.to_thread(engine.is_idle.wait, 10)
+
+
+async def test_an_engine_that_finds_out_the_language_is_asked_to_and_says_how_sure_it_is() -> None:
+    engine = HearingEngine(is_gifted=True)
+    async with serving(engine) as stt:
+        started, *rest = await converse(stt, [config(), *audio(quiet(0.5), loud(1), quiet(1))])
+        assert started.started.config.recognition == stt_pb2.RecognitionConfig()
+        (final,) = [response.result for response in rest if response.result.is_final]
+        assert (final.language_code, final.language_probability) == ("de", 0.75)
+        chosen = await converse(stt, [config(language_codes=["en-GB", "en"]), *audio(loud(1))])
+        assert chosen[0].started.config.recognition.language_code == "en"
+        assert not any(response.result.HasField("language_probability") for response in chosen)
+    assert [hearing.language for hearing in engine.hearings] == ["", "en"]
+
+
+async def test_what_is_asked_for_reaches_the_engine_and_is_confirmed() -> None:
+    engine = HearingEngine(("en", "de", "nl"), is_gifted=True)
+    asked = config(
+        language_codes=["de-AT", "nl"],
+        translation_language_code="fr-CA",
+        phrases=["Ada  Lovelace"],
+        interim_results=True,
+    )
+    async with serving(engine) as stt:
+        responses = await converse(stt, [asked, *audio(loud(0.6), quiet(1))])
+    assert engine.hearings == [Hearing("", ("de", "nl"), "fr", ("Ada Lovelace",))]
+    done = responses[0].started.config.recognition
+    assert (list(done.language_codes), done.translation_language_code) == (["de", "nl"], "fr-CA")
+    assert [response.result.transcript for response in responses if response.result.is_final] == ["un deux"]
+
+
+async def test_nobody_works_at_partials_that_nobody_reads() -> None:
+    engine = HearingEngine()
+    async with serving(engine) as stt:
+        await converse(stt, [config()])
+        await stt.Recognize(stt_pb2.RecognizeRequest(audio=wav_of(pcm16_of(loud(1)), 16_000)))
+        await converse(stt, [config(interim_results=True)])
+    assert [hearing.wants_partials for hearing in engine.hearings] == [False, False, True]
+
+
+async def test_partials_say_how_much_of_them_stays() -> None:
+    async with serving() as stt:
+        responses = await converse(stt, [config(interim_results=True), *audio(loud(1), quiet(1))])
+    told_ = [response.result for response in responses if response.HasField("result")]
+    assert [(one.transcript, one.stable_character_count) for one in told_[:2]] == [("one", 0), ("one two", 3)]
+    assert told_[-1].is_final
+    assert told_[-1].stable_character_count == len(told_[-1].transcript)
+
+
+@pytest.mark.parametrize(
+    ("request_", "is_gifted", "words"),
+    [
+        (config(language_codes=["en", "de"]), False, "does not find out which language is spoken; name one of: en, de"),
+        (config(language_codes=["en", "fr"]), True, 'this engine does not hear "fr"; it hears: en, de'),
+        (config(translation_language_code="fr"), False, "does not translate; it writes what it hears: en, de"),
+        (config(language_code="en", translation_language_code="de"), True, 'does not translate "en" to "de"; it tra'),
+        (config(translation_language_code="xx"), True, 'the languages asked for to "xx"; it translates that to: fr'),
+        (config(phrases=["Ada"]), False, "this engine has no use for phrases; leave them out"),
+    ],
+)
+async def test_what_the_engine_cannot_do_is_refused_with_what_it_can(
+    request_: Request, is_gifted: bool, words: str
+) -> None:
+    code, details = await refusal(request_, engine=HearingEngine(is_gifted=is_gifted))
+    assert code is grpc.StatusCode.UNIMPLEMENTED
+    assert words in details
+
+
+async def test_a_translation_to_the_language_that_is_spoken_is_its_words() -> None:
+    async with serving() as stt:
+        (response,) = await converse(stt, [config(language_code="de", translation_language_code="de-AT")])
+    assert response.started.config.recognition == stt_pb2.RecognitionConfig(language_code="de")
+
+
+async def test_health_says_what_the_engine_can_do() -> None:
+    async with serving(HearingEngine(is_gifted=True)) as stt:
+        health = await stt.GetHealth(stt_pb2.GetHealthRequest())
+    assert health.detects_languages
+    assert health.accepts_phrases
+    assert [(one.language_code, one.translation_language_code) for one in health.translations] == [
+        ("de", "fr"),
+        ("en", "fr"),
+    ]
+
+
+async def test_the_assistants_own_words_are_no_result() -> None:
+    echo = assistant(speaking=True, text="Zero, one, two, three, four, five, six.")
+    async with serving() as stt:
+        names = told(await converse(stt, [config(), echo, *audio(quiet(0.5), loud(1), quiet(1))]))
+    assert names == ["SPEECH_STARTED", "BARGE_IN", "SPEECH_ENDED", "END_OF_TURN"]

@@ -70,7 +70,8 @@ class TranscribeRequest(_message.Message):
     @_builtins.property
     def form(self) -> _httpbody_pb2.HttpBody:
         """A multipart form with the file "file" (any format of RecognizeRequest.audio) and, optional, the texts "language",
-        "task" ("transcribe"), on port 8083 "return_timestamps", on 8084 "target_language".
+        "task" ("transcribe" unless it is translate: on port 8083 to English, on 8084 to "target_language", which is "en"
+        unless set), on port 8083 "return_timestamps".
         """
 
     def __init__(

@@ -29,7 +29,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x61vatar/stt/v1/stt.proto\x12\ravatar.stt.v1\x1a\x1b\x61vatar/media/v1/media.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\"0\n\x11RecognitionConfig\x12\x1b\n\rlanguage_code\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\"\xe1\x01\n\x1aStreamingRecognitionConfig\x12;\n\x0brecognition\x18\x01 \x01(\x0b\x32 .avatar.stt.v1.RecognitionConfigB\x04\xe2\x41\x01\x01\x12\x38\n\x0c\x61udio_format\x18\x02 \x01(\x0b\x32\x1c.avatar.media.v1.AudioFormatB\x04\xe2\x41\x01\x02\x12\x1d\n\x0finterim_results\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12-\n\x04turn\x18\x04 \x01(\x0b\x32\x19.avatar.stt.v1.TurnConfigB\x04\xe2\x41\x01\x01\"\xe0\x02\n\nTurnConfig\x12\x36\n\x13min_speech_duration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x37\n\x14min_silence_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x37\n\x14max_silence_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\"\n\x15\x65nd_of_turn_threshold\x18\x04 \x01(\x02H\x00\x88\x01\x01\x12\x1c\n\x0f\x65\x61ger_threshold\x18\x05 \x01(\x02H\x01\x88\x01\x01\x12\x38\n\x15min_barge_in_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x18\n\x16_end_of_turn_thresholdB\x12\n\x10_eager_threshold\"\xea\x02\n\x19StreamingRecognizeRequest\x12;\n\x06\x63onfig\x18\x01 \x01(\x0b\x32).avatar.stt.v1.StreamingRecognitionConfigH\x00\x12\x0f\n\x05\x61udio\x18\x02 \x01(\x0cH\x00\x12\x45\n\x08\x66inalize\x18\x03 \x01(\x0b\x32\x31.avatar.stt.v1.StreamingRecognizeRequest.FinalizeH\x00\x12)\n\x04turn\x18\x04 \x01(\x0b\x32\x19.avatar.stt.v1.TurnConfigH\x00\x12R\n\x0f\x61ssistant_state\x18\x05 \x01(\x0b\x32\x37.avatar.stt.v1.StreamingRecognizeRequest.AssistantStateH\x00\x1a\n\n\x08\x46inalize\x1a\"\n\x0e\x41ssistantState\x12\x10\n\x08speaking\x18\x01 \x01(\x08\x42\t\n\x07request\"\xf0\x01\n\x11RecognitionResult\x12\x12\n\ntranscript\x18\x01 \x01(\t\x12\x10\n\x08is_final\x18\x02 \x01(\x08\x12\x12\n\nsegment_id\x18\x03 \x01(\t\x12*\n\x05words\x18\x04 \x03(\x0b\x32\x1b.avatar.media.v1.WordTiming\x12/\n\x0cstart_offset\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rlanguage_code\x18\x07 \x01(\t\"\xc0\x02\n\tTurnEvent\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.avatar.stt.v1.TurnEvent.Kind\x12/\n\x0c\x65vent_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bprobability\x18\x03 \x01(\x02\"\xbf\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13KIND_SPEECH_STARTED\x10\x01\x12\x15\n\x11KIND_SPEECH_ENDED\x10\x02\x12\x1b\n\x17KIND_END_OF_TURN_LIKELY\x10\x03\x12\x15\n\x11KIND_TURN_RESUMED\x10\x04\x12\x14\n\x10KIND_END_OF_TURN\x10\x05\x12\x14\n\x10KIND_BACKCHANNEL\x10\x06\x12\x11\n\rKIND_BARGE_IN\x10\x07\"\xa7\x03\n\x1aStreamingRecognizeResponse\x12\x44\n\x07started\x18\x01 \x01(\x0b\x32\x31.avatar.stt.v1.StreamingRecognizeResponse.StartedH\x00\x12\x32\n\x06result\x18\x02 \x01(\x0b\x32 .avatar.stt.v1.RecognitionResultH\x00\x12.\n\nturn_event\x18\x03 \x01(\x0b\x32\x18.avatar.stt.v1.TurnEventH\x00\x12%\n\x07warning\x18\x04 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x39\n\x16\x61udio_processed_offset\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x1aq\n\x07Started\x12\x39\n\x06\x63onfig\x18\x01 \x01(\x0b\x32).avatar.stt.v1.StreamingRecognitionConfig\x12+\n\x06\x65ngine\x18\x02 \x01(\x0b\x32\x1b.avatar.media.v1.EngineInfoB\n\n\x08response\"_\n\x10RecognizeRequest\x12\x36\n\x06\x63onfig\x18\x01 \x01(\x0b\x32 .avatar.stt.v1.RecognitionConfigB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x61udio\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x02\"\x8d\x01\n\x11RecognizeResponse\x12\x31\n\x07results\x18\x01 \x03(\x0b\x32 .avatar.stt.v1.RecognitionResult\x12\x12\n\ntranscript\x18\x02 \x01(\t\x12\x31\n\x0e\x61udio_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x12\n\x10GetHealthRequest\"h\n\x11GetHealthResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12+\n\x06\x65ngine\x18\x02 \x01(\x0b\x32\x1b.avatar.media.v1.EngineInfo\x12\x16\n\x0elanguage_codes\x18\x03 \x03(\t2\xd8\x02\n\x13SpeechToTextService\x12o\n\tRecognize\x12\x1f.avatar.stt.v1.RecognizeRequest\x1a .avatar.stt.v1.RecognizeResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/v1/speech:recognize:\x01*\x12o\n\x12StreamingRecognize\x12(.avatar.stt.v1.StreamingRecognizeRequest\x1a).avatar.stt.v1.StreamingRecognizeResponse\"\x00(\x01\x30\x01\x12_\n\tGetHealth\x12\x1f.avatar.stt.v1.GetHealthRequest\x1a .avatar.stt.v1.GetHealthResponse\"\x0f\x82\xd3\xe4\x93\x02\t\x12\x07/healthb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x61vatar/stt/v1/stt.proto\x12\ravatar.stt.v1\x1a\x1b\x61vatar/media/v1/media.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\"\x8e\x01\n\x11RecognitionConfig\x12\x1b\n\rlanguage_code\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1c\n\x0elanguage_codes\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12\'\n\x19translation_language_code\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07phrases\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\"\xe1\x01\n\x1aStreamingRecognitionConfig\x12;\n\x0brecognition\x18\x01 \x01(\x0b\x32 .avatar.stt.v1.RecognitionConfigB\x04\xe2\x41\x01\x01\x12\x38\n\x0c\x61udio_format\x18\x02 \x01(\x0b\x32\x1c.avatar.media.v1.AudioFormatB\x04\xe2\x41\x01\x02\x12\x1d\n\x0finterim_results\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12-\n\x04turn\x18\x04 \x01(\x0b\x32\x19.avatar.stt.v1.TurnConfigB\x04\xe2\x41\x01\x01\"\xe0\x02\n\nTurnConfig\x12\x36\n\x13min_speech_duration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x37\n\x14min_silence_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x37\n\x14max_silence_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\"\n\x15\x65nd_of_turn_threshold\x18\x04 \x01(\x02H\x00\x88\x01\x01\x12\x1c\n\x0f\x65\x61ger_threshold\x18\x05 \x01(\x02H\x01\x88\x01\x01\x12\x38\n\x15min_barge_in_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x18\n\x16_end_of_turn_thresholdB\x12\n\x10_eager_threshold\"\xf8\x02\n\x19StreamingRecognizeRequest\x12;\n\x06\x63onfig\x18\x01 \x01(\x0b\x32).avatar.stt.v1.StreamingRecognitionConfigH\x00\x12\x0f\n\x05\x61udio\x18\x02 \x01(\x0cH\x00\x12\x45\n\x08\x66inalize\x18\x03 \x01(\x0b\x32\x31.avatar.stt.v1.StreamingRecognizeRequest.FinalizeH\x00\x12)\n\x04turn\x18\x04 \x01(\x0b\x32\x19.avatar.stt.v1.TurnConfigH\x00\x12R\n\x0f\x61ssistant_state\x18\x05 \x01(\x0b\x32\x37.avatar.stt.v1.StreamingRecognizeRequest.AssistantStateH\x00\x1a\n\n\x08\x46inalize\x1a\x30\n\x0e\x41ssistantState\x12\x10\n\x08speaking\x18\x01 \x01(\x08\x12\x0c\n\x04text\x18\x02 \x01(\tB\t\n\x07request\"\xcc\x02\n\x11RecognitionResult\x12\x12\n\ntranscript\x18\x01 \x01(\t\x12\x10\n\x08is_final\x18\x02 \x01(\x08\x12\x12\n\nsegment_id\x18\x03 \x01(\t\x12*\n\x05words\x18\x04 \x03(\x0b\x32\x1b.avatar.media.v1.WordTiming\x12/\n\x0cstart_offset\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rlanguage_code\x18\x07 \x01(\t\x12!\n\x14language_probability\x18\x08 \x01(\x02H\x00\x88\x01\x01\x12\x1e\n\x16stable_character_count\x18\t \x01(\x05\x42\x17\n\x15_language_probability\"\xc0\x02\n\tTurnEvent\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.avatar.stt.v1.TurnEvent.Kind\x12/\n\x0c\x65vent_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bprobability\x18\x03 \x01(\x02\"\xbf\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13KIND_SPEECH_STARTED\x10\x01\x12\x15\n\x11KIND_SPEECH_ENDED\x10\x02\x12\x1b\n\x17KIND_END_OF_TURN_LIKELY\x10\x03\x12\x15\n\x11KIND_TURN_RESUMED\x10\x04\x12\x14\n\x10KIND_END_OF_TURN\x10\x05\x12\x14\n\x10KIND_BACKCHANNEL\x10\x06\x12\x11\n\rKIND_BARGE_IN\x10\x07\"\xa7\x03\n\x1aStreamingRecognizeResponse\x12\x44\n\x07started\x18\x01 \x01(\x0b\x32\x31.avatar.stt.v1.StreamingRecognizeResponse.StartedH\x00\x12\x32\n\x06result\x18\x02 \x01(\x0b\x32 .avatar.stt.v1.RecognitionResultH\x00\x12.\n\nturn_event\x18\x03 \x01(\x0b\x32\x18.avatar.stt.v1.TurnEventH\x00\x12%\n\x07warning\x18\x04 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x39\n\x16\x61udio_processed_offset\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x1aq\n\x07Started\x12\x39\n\x06\x63onfig\x18\x01 \x01(\x0b\x32).avatar.stt.v1.StreamingRecognitionConfig\x12+\n\x06\x65ngine\x18\x02 \x01(\x0b\x32\x1b.avatar.media.v1.EngineInfoB\n\n\x08response\"_\n\x10RecognizeRequest\x12\x36\n\x06\x63onfig\x18\x01 \x01(\x0b\x32 .avatar.stt.v1.RecognitionConfigB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x61udio\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x02\"\x8d\x01\n\x11RecognizeResponse\x12\x31\n\x07results\x18\x01 \x03(\x0b\x32 .avatar.stt.v1.RecognitionResult\x12\x12\n\ntranscript\x18\x02 \x01(\t\x12\x31\n\x0e\x61udio_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x12\n\x10GetHealthRequest\"\xa9\x02\n\x11GetHealthResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12+\n\x06\x65ngine\x18\x02 \x01(\x0b\x32\x1b.avatar.media.v1.EngineInfo\x12\x16\n\x0elanguage_codes\x18\x03 \x03(\t\x12\x19\n\x11\x64\x65tects_languages\x18\x04 \x01(\x08\x12\x42\n\x0ctranslations\x18\x05 \x03(\x0b\x32,.avatar.stt.v1.GetHealthResponse.Translation\x12\x17\n\x0f\x61\x63\x63\x65pts_phrases\x18\x06 \x01(\x08\x1aG\n\x0bTranslation\x12\x15\n\rlanguage_code\x18\x01 \x01(\t\x12!\n\x19translation_language_code\x18\x02 \x01(\t2\xd8\x02\n\x13SpeechToTextService\x12o\n\tRecognize\x12\x1f.avatar.stt.v1.RecognizeRequest\x1a .avatar.stt.v1.RecognizeResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/v1/speech:recognize:\x01*\x12o\n\x12StreamingRecognize\x12(.avatar.stt.v1.StreamingRecognizeRequest\x1a).avatar.stt.v1.StreamingRecognizeResponse\"\x00(\x01\x30\x01\x12_\n\tGetHealth\x12\x1f.avatar.stt.v1.GetHealthRequest\x1a .avatar.stt.v1.GetHealthResponse\"\x0f\x82\xd3\xe4\x93\x02\t\x12\x07/healthb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +38,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RECOGNITIONCONFIG'].fields_by_name['language_code']._loaded_options = None
   _globals['_RECOGNITIONCONFIG'].fields_by_name['language_code']._serialized_options = b'\342A\001\001'
+  _globals['_RECOGNITIONCONFIG'].fields_by_name['language_codes']._loaded_options = None
+  _globals['_RECOGNITIONCONFIG'].fields_by_name['language_codes']._serialized_options = b'\342A\001\001'
+  _globals['_RECOGNITIONCONFIG'].fields_by_name['translation_language_code']._loaded_options = None
+  _globals['_RECOGNITIONCONFIG'].fields_by_name['translation_language_code']._serialized_options = b'\342A\001\001'
+  _globals['_RECOGNITIONCONFIG'].fields_by_name['phrases']._loaded_options = None
+  _globals['_RECOGNITIONCONFIG'].fields_by_name['phrases']._serialized_options = b'\342A\001\001'
   _globals['_STREAMINGRECOGNITIONCONFIG'].fields_by_name['recognition']._loaded_options = None
   _globals['_STREAMINGRECOGNITIONCONFIG'].fields_by_name['recognition']._serialized_options = b'\342A\001\001'
   _globals['_STREAMINGRECOGNITIONCONFIG'].fields_by_name['audio_format']._loaded_options = None
@@ -54,36 +60,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SPEECHTOTEXTSERVICE'].methods_by_name['Recognize']._serialized_options = b'\202\323\344\223\002\031\"\024/v1/speech:recognize:\001*'
   _globals['_SPEECHTOTEXTSERVICE'].methods_by_name['GetHealth']._loaded_options = None
   _globals['_SPEECHTOTEXTSERVICE'].methods_by_name['GetHealth']._serialized_options = b'\202\323\344\223\002\t\022\007/health'
-  _globals['_RECOGNITIONCONFIG']._serialized_start=191
-  _globals['_RECOGNITIONCONFIG']._serialized_end=239
-  _globals['_STREAMINGRECOGNITIONCONFIG']._serialized_start=242
-  _globals['_STREAMINGRECOGNITIONCONFIG']._serialized_end=467
-  _globals['_TURNCONFIG']._serialized_start=470
-  _globals['_TURNCONFIG']._serialized_end=822
-  _globals['_STREAMINGRECOGNIZEREQUEST']._serialized_start=825
-  _globals['_STREAMINGRECOGNIZEREQUEST']._serialized_end=1187
-  _globals['_STREAMINGRECOGNIZEREQUEST_FINALIZE']._serialized_start=1130
-  _globals['_STREAMINGRECOGNIZEREQUEST_FINALIZE']._serialized_end=1140
-  _globals['_STREAMINGRECOGNIZEREQUEST_ASSISTANTSTATE']._serialized_start=1142
-  _globals['_STREAMINGRECOGNIZEREQUEST_ASSISTANTSTATE']._serialized_end=1176
-  _globals['_RECOGNITIONRESULT']._serialized_start=1190
-  _globals['_RECOGNITIONRESULT']._serialized_end=1430
-  _globals['_TURNEVENT']._serialized_start=1433
-  _globals['_TURNEVENT']._serialized_end=1753
-  _globals['_TURNEVENT_KIND']._serialized_start=1562
-  _globals['_TURNEVENT_KIND']._serialized_end=1753
-  _globals['_STREAMINGRECOGNIZERESPONSE']._serialized_start=1756
-  _globals['_STREAMINGRECOGNIZERESPONSE']._serialized_end=2179
-  _globals['_STREAMINGRECOGNIZERESPONSE_STARTED']._serialized_start=2054
-  _globals['_STREAMINGRECOGNIZERESPONSE_STARTED']._serialized_end=2167
-  _globals['_RECOGNIZEREQUEST']._serialized_start=2181
-  _globals['_RECOGNIZEREQUEST']._serialized_end=2276
-  _globals['_RECOGNIZERESPONSE']._serialized_start=2279
-  _globals['_RECOGNIZERESPONSE']._serialized_end=2420
-  _globals['_GETHEALTHREQUEST']._serialized_start=2422
-  _globals['_GETHEALTHREQUEST']._serialized_end=2440
-  _globals['_GETHEALTHRESPONSE']._serialized_start=2442
-  _globals['_GETHEALTHRESPONSE']._serialized_end=2546
-  _globals['_SPEECHTOTEXTSERVICE']._serialized_start=2549
-  _globals['_SPEECHTOTEXTSERVICE']._serialized_end=2893
+  _globals['_RECOGNITIONCONFIG']._serialized_start=192
+  _globals['_RECOGNITIONCONFIG']._serialized_end=334
+  _globals['_STREAMINGRECOGNITIONCONFIG']._serialized_start=337
+  _globals['_STREAMINGRECOGNITIONCONFIG']._serialized_end=562
+  _globals['_TURNCONFIG']._serialized_start=565
+  _globals['_TURNCONFIG']._serialized_end=917
+  _globals['_STREAMINGRECOGNIZEREQUEST']._serialized_start=920
+  _globals['_STREAMINGRECOGNIZEREQUEST']._serialized_end=1296
+  _globals['_STREAMINGRECOGNIZEREQUEST_FINALIZE']._serialized_start=1225
+  _globals['_STREAMINGRECOGNIZEREQUEST_FINALIZE']._serialized_end=1235
+  _globals['_STREAMINGRECOGNIZEREQUEST_ASSISTANTSTATE']._serialized_start=1237
+  _globals['_STREAMINGRECOGNIZEREQUEST_ASSISTANTSTATE']._serialized_end=1285
+  _globals['_RECOGNITIONRESULT']._serialized_start=1299
+  _globals['_RECOGNITIONRESULT']._serialized_end=1631
+  _globals['_TURNEVENT']._serialized_start=1634
+  _globals['_TURNEVENT']._serialized_end=1954
+  _globals['_TURNEVENT_KIND']._serialized_start=1763
+  _globals['_TURNEVENT_KIND']._serialized_end=1954
+  _globals['_STREAMINGRECOGNIZERESPONSE']._serialized_start=1957
+  _globals['_STREAMINGRECOGNIZERESPONSE']._serialized_end=2380
+  _globals['_STREAMINGRECOGNIZERESPONSE_STARTED']._serialized_start=2255
+  _globals['_STREAMINGRECOGNIZERESPONSE_STARTED']._serialized_end=2368
+  _globals['_RECOGNIZEREQUEST']._serialized_start=2382
+  _globals['_RECOGNIZEREQUEST']._serialized_end=2477
+  _globals['_RECOGNIZERESPONSE']._serialized_start=2480
+  _globals['_RECOGNIZERESPONSE']._serialized_end=2621
+  _globals['_GETHEALTHREQUEST']._serialized_start=2623
+  _globals['_GETHEALTHREQUEST']._serialized_end=2641
+  _globals['_GETHEALTHRESPONSE']._serialized_start=2644
+  _globals['_GETHEALTHRESPONSE']._serialized_end=2941
+  _globals['_GETHEALTHRESPONSE_TRANSLATION']._serialized_start=2870
+  _globals['_GETHEALTHRESPONSE_TRANSLATION']._serialized_end=2941
+  _globals['_SPEECHTOTEXTSERVICE']._serialized_start=2944
+  _globals['_SPEECHTOTEXTSERVICE']._serialized_end=3288
 # @@protoc_insertion_point(module_scope)

@@ -29,18 +29,41 @@ class RecognitionConfig(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
+    LANGUAGE_CODES_FIELD_NUMBER: _builtins.int
+    TRANSLATION_LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
+    PHRASES_FIELD_NUMBER: _builtins.int
     language_code: _builtins.str
-    """BCP-47 tag, "en" or "en-US" for instance, at most 35 characters. Empty means the engine's default, which the
-    answer names. A language that the engine cannot hear is refused (UNIMPLEMENTED) with those that it can.
+    """BCP-47 tag, "en" or "en-US" for instance, at most 35 characters. Empty: the engine finds out, stretch by stretch;
+    one that cannot takes its default, which the answer names. A language that the engine cannot hear is refused
+    (UNIMPLEMENTED) with those that it can.
     """
+    translation_language_code: _builtins.str
+    """BCP-47 tag of the language to write the text in. Empty, or that of the speech: the words that were spoken. A pair of
+    languages that the engine cannot translate is refused (UNIMPLEMENTED) with those that it can.
+    """
+    @_builtins.property
+    def language_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """BCP-47 tags that the engine chooses between, where language_code is empty; at most 100. None: all that it hears.
+        Two or more are refused (UNIMPLEMENTED) by an engine that cannot find out.
+        """
+
+    @_builtins.property
+    def phrases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names and rare words that are likely to be said, the likeliest first: hints, not promises. At most 64, each of 1 to
+        100 characters. Refused (UNIMPLEMENTED) by an engine that has no use for them.
+        """
+
     def __init__(
         self,
         *,
         language_code: _builtins.str = ...,
+        language_codes: _abc.Iterable[_builtins.str] | None = ...,
+        translation_language_code: _builtins.str = ...,
+        phrases: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["language_code", b"language_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language_code", b"language_code", "language_codes", b"language_codes", "phrases", b"phrases", "translation_language_code", b"translation_language_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -175,16 +198,22 @@ class StreamingRecognizeRequest(_message.Message):
         DESCRIPTOR: _descriptor.Descriptor
 
         SPEAKING_FIELD_NUMBER: _builtins.int
+        TEXT_FIELD_NUMBER: _builtins.int
         speaking: _builtins.bool
         """True from its first audible sample to its last."""
+        text: _builtins.str
+        """What it says, as far as that is known, at most 4000 characters; may be sent again as it grows. A stretch that was
+        heard over it and has the same words is its own voice: no result is sent for it.
+        """
         def __init__(
             self,
             *,
             speaking: _builtins.bool = ...,
+            text: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["speaking", b"speaking"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["speaking", b"speaking", "text", b"text"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -243,6 +272,8 @@ class RecognitionResult(_message.Message):
     START_OFFSET_FIELD_NUMBER: _builtins.int
     END_OFFSET_FIELD_NUMBER: _builtins.int
     LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
+    LANGUAGE_PROBABILITY_FIELD_NUMBER: _builtins.int
+    STABLE_CHARACTER_COUNT_FIELD_NUMBER: _builtins.int
     transcript: _builtins.str
     """The text; never empty."""
     is_final: _builtins.bool
@@ -250,7 +281,13 @@ class RecognitionResult(_message.Message):
     segment_id: _builtins.str
     """The same for all results of one stretch, another one after each final."""
     language_code: _builtins.str
-    """BCP-47 tag of the language that was heard."""
+    """BCP-47 tag of the language that was heard, whatever the text is written in."""
+    language_probability: _builtins.float
+    """How sure the engine is of the language, 0 to 1; unset where the caller named it, or the engine knows only one."""
+    stable_character_count: _builtins.int
+    """How many leading characters (Unicode code points) of transcript no later interim of this segment changes. All of
+    a final's; the final itself may correct more than an interim does.
+    """
     @_builtins.property
     def words(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.WordTiming]:
         """Words and their places, from the start of the stream (or of the recording)."""
@@ -273,12 +310,16 @@ class RecognitionResult(_message.Message):
         start_offset: _duration_pb2.Duration | None = ...,
         end_offset: _duration_pb2.Duration | None = ...,
         language_code: _builtins.str = ...,
+        language_probability: _builtins.float | None = ...,
+        stable_character_count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_offset", b"end_offset", "start_offset", b"start_offset"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_language_probability", b"_language_probability", "end_offset", b"end_offset", "language_probability", b"language_probability", "start_offset", b"start_offset"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_offset", b"end_offset", "is_final", b"is_final", "language_code", b"language_code", "segment_id", b"segment_id", "start_offset", b"start_offset", "transcript", b"transcript", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_language_probability", b"_language_probability", "end_offset", b"end_offset", "is_final", b"is_final", "language_code", b"language_code", "language_probability", b"language_probability", "segment_id", b"segment_id", "stable_character_count", b"stable_character_count", "start_offset", b"start_offset", "transcript", b"transcript", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__language_probability: _TypeAlias = _typing.Literal["language_probability"]  # noqa: Y015
+    _WhichOneofArgType__language_probability: _TypeAlias = _typing.Literal["_language_probability", b"_language_probability"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__language_probability) -> _WhichOneofReturnType__language_probability | None: ...
 
 Global___RecognitionResult: _TypeAlias = RecognitionResult  # noqa: Y015
 
@@ -520,11 +561,42 @@ class GetHealthResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class Translation(_message.Message):
+        """From speech in one language to text in another; BCP-47 tags."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
+        TRANSLATION_LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
+        language_code: _builtins.str
+        """What is spoken."""
+        translation_language_code: _builtins.str
+        """What is written."""
+        def __init__(
+            self,
+            *,
+            language_code: _builtins.str = ...,
+            translation_language_code: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["language_code", b"language_code", "translation_language_code", b"translation_language_code"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     STATUS_FIELD_NUMBER: _builtins.int
     ENGINE_FIELD_NUMBER: _builtins.int
     LANGUAGE_CODES_FIELD_NUMBER: _builtins.int
+    DETECTS_LANGUAGES_FIELD_NUMBER: _builtins.int
+    TRANSLATIONS_FIELD_NUMBER: _builtins.int
+    ACCEPTS_PHRASES_FIELD_NUMBER: _builtins.int
     status: _builtins.str
     """"healthy"; any other state is an error status."""
+    detects_languages: _builtins.bool
+    """Whether it finds out which of them is spoken."""
+    accepts_phrases: _builtins.bool
+    """Whether it takes phrases."""
     @_builtins.property
     def engine(self) -> _media_pb2.EngineInfo:
         """What listens, and why."""
@@ -533,16 +605,23 @@ class GetHealthResponse(_message.Message):
     def language_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """BCP-47 tags of the languages that it hears."""
 
+    @_builtins.property
+    def translations(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetHealthResponse.Translation]:
+        """What it translates."""
+
     def __init__(
         self,
         *,
         status: _builtins.str = ...,
         engine: _media_pb2.EngineInfo | None = ...,
         language_codes: _abc.Iterable[_builtins.str] | None = ...,
+        detects_languages: _builtins.bool = ...,
+        translations: _abc.Iterable[Global___GetHealthResponse.Translation] | None = ...,
+        accepts_phrases: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "language_codes", b"language_codes", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepts_phrases", b"accepts_phrases", "detects_languages", b"detects_languages", "engine", b"engine", "language_codes", b"language_codes", "status", b"status", "translations", b"translations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
