@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from tools.bench.browser import Browser, Sound, browsing
 from tools.bench.record import Record, Row, row
-from tools.bench.speech import SAMPLE_RATE_HZ, SILENCE_DB, last_voiced_ms, levels_db, synthesise, to_page
+from tools.bench.sounds import cough, hum
+from tools.bench.speech import SILENCE_DB, last_voiced_ms, levels_db, synthesise, to_page
 from tools.cli.channel import channel_to
 from tools.cli.stack import running_stack
 
@@ -70,7 +71,7 @@ async def measure(given: argparse.Namespace) -> Record:
             for _ in range(given.interruptions):
                 await caller.interrupt(over)
             for index in range(given.sounds):
-                await caller.make_sound((_cough, _hum)[index % 2](index))
+                await caller.make_sound((cough, hum)[index % 2](index))
             skew = [-float(value) for value in await browser.page.evaluate("capture.skew")]
             shown = np.asarray(await browser.shown_ms())
     return Record("conversation", _rows(caller.figures, skew, shown), vars(given), _raw(caller.figures, skew))
@@ -193,25 +194,6 @@ def _is_final(event: dict[str, Any]) -> bool:
 
 def _is_floor_taken(event: dict[str, Any]) -> bool:
     return bool(event.get("turn_changed", {}).get("state") == "TURN_STATE_USER_SPEAKING")
-
-
-def _cough(seed: int) -> NDArray[np.float32]:
-    """180 ms of noise with a sharp begin, as a cough has."""
-    rng = np.random.default_rng(seed)
-    n = int(0.18 * SAMPLE_RATE_HZ)
-    envelope = np.exp(-np.linspace(0, 5, n)) * np.minimum(1, np.arange(n) / 200)
-    return np.asarray(0.4 * rng.standard_normal(n) * envelope, np.float32)
-
-
-def _hum(seed: int) -> NDArray[np.float32]:
-    """280 ms of a closed-mouth hum, two partials of a voice."""
-    n = int(0.28 * SAMPLE_RATE_HZ)
-    t = np.arange(n) / SAMPLE_RATE_HZ
-    pitch = 120 + 5 * (seed % 5)
-    envelope = np.sin(np.pi * np.arange(n) / n) ** 0.5
-    return np.asarray(
-        0.2 * envelope * (np.sin(2 * np.pi * pitch * t) + 0.5 * np.sin(4 * np.pi * pitch * t)), np.float32
-    )
 
 
 def _rows(figures: _Figures, skew: list[float], shown: NDArray[np.float64]) -> list[Row]:
