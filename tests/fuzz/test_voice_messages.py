@@ -36,6 +36,7 @@ _HINTS: dict[str, Sequence[Any]] = {
     "statement": ["me"],
     "display_name": ["Ann", "", "", "a\nb"],
     "page_size": [0, 1, 2, 1000],
+    "page_token": [""],
     "language_code": ["de", "", "xx"],
 }
 _METHODS = ("CreateVoice", "CreateVoice", "CreateVoice", "ListVoices", "GetVoice", "RemakeVoice", "DeleteVoice")
@@ -66,8 +67,8 @@ async def test_every_call_is_answered_or_refused_in_words(seed: int, tmp_path: P
     assert all(len(refusal.details() or "") > SHORTEST_SENTENCE for refusal in refusals)
     assert not any(voice.unusable_reason for voice in voices)
     # The hints work: calls get past the first check.
-    assert answered > 20
-    assert created > 3
+    assert answered > 10
+    assert created > 2
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or (path.parent.parent == tmp_path / "voices" and path.name in _KEPT)
         assert path.parent != tmp_path / "voices" or re.fullmatch("[a-z0-9-]+", path.name)
