@@ -47,3 +47,18 @@ def test_the_page_asks_for_no_more_than_the_service_takes() -> None:
     assert f'id="consent" maxlength="{avatars.MAX_CONSENT}"' in html
     assert f'id="voice-name" maxlength="{voice_store.MAX_NAME}"' in html
     assert f'id="voice-consent" maxlength="{voice_store.MAX_CONSENT}"' in html
+
+
+def test_the_page_about_voices_says_what_is_enforced() -> None:
+    text = (ROOT / "docs/voices.md").read_text()
+    rows = (
+        f"| length | under {voice_recording.MIN_S:g} s, over {voice_recording.MAX_S:g} s, over "
+        f"{voice_recording.MAX_FILE_BYTES // 2**20} MiB | under {2 * voice_recording.MIN_S:g} s of speech |",
+        f"| speech in it | under {voice_recording.MIN_SPEECH_S:g} s | |",
+        f"| level of the speech | under {voice_recording.TOO_QUIET_DB:g} dB | under {voice_recording.QUIET_DB:g} dB |",
+        f"| speech over the background | under {voice_recording.TOO_NOISY_DB:g} dB | "
+        f"under {voice_recording.NOISY_DB:g} dB |",
+        f"| clipped samples | over {100 * voice_recording.TOO_CLIPPED:g} % | over {100 * voice_recording.CLIPPED:g} % |",
+    )
+    for row in rows:
+        assert row in text
