@@ -58,7 +58,8 @@ def test_the_page_about_voices_says_what_is_enforced() -> None:
         f"| level of the speech | under {voice_recording.TOO_QUIET_DB:g} dB | under {voice_recording.QUIET_DB:g} dB |",
         f"| speech over the background | under {voice_recording.TOO_NOISY_DB:g} dB | "
         f"under {voice_recording.NOISY_DB:g} dB |",
-        f"| clipped samples | over {100 * voice_recording.TOO_CLIPPED:g} % | over {100 * voice_recording.CLIPPED:g} % |",
+        f"| clipped samples | over {100 * voice_recording.TOO_CLIPPED:g} % | "
+        f"over {100 * voice_recording.CLIPPED:g} % |",
     )
     for row in rows:
         assert row in text
