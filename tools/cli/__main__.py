@@ -33,7 +33,7 @@ from tools.cli.supervisor import StackError
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 _VOICE = "the voice, such as voices/paul; a wrong one is answered with those that there are"
-_LANGUAGE = "the language, such as en or de"
+_LANGUAGE = "the language, such as en or de; without one, English, or the voice's own"
 # As a shell tells of a program that wrote to a reader who has gone: 128 and the number of SIGPIPE.
 _READER_GONE = 141
 
@@ -267,13 +267,13 @@ def _parser() -> argparse.ArgumentParser:
     say.add_argument("text", help="what to say")
     say.add_argument("-o", "--out", type=Path, help="WAV file to write; the options below are for it alone")
     say.add_argument("--voice", default="", help=_VOICE)
-    say.add_argument("--language", default="en", help=_LANGUAGE)
+    say.add_argument("--language", default="", help=_LANGUAGE)
     say.add_argument("--rate", type=float, default=1.0, help="speed, from 0.5 to 2; 1 is normal")
     say.set_defaults(run=lambda given: asyncio.run(_say(given)))
 
     transcribe = commands.add_parser("transcribe", help="print what is said in a recording")
     transcribe.add_argument("file", type=Path, help="WAV, FLAC, MP3, OGG, WebM or M4A")
-    transcribe.add_argument("--language", default="", help=_LANGUAGE)
+    transcribe.add_argument("--language", default="", help="the language, such as en or de")
     transcribe.add_argument("--json", action="store_true", help="with word times")
     transcribe.set_defaults(run=lambda given: asyncio.run(_transcribe(given)))
 
@@ -305,7 +305,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     talking.add_argument("--keep-motion", type=Path, help="NPZ file for the motion of --drive, to be used again")
     talking.add_argument("-o", "--out", type=Path, required=True, help="MP4 file to write")
-    talking.add_argument("--language", default="en", help=_LANGUAGE)
+    talking.add_argument("--language", default="", help=_LANGUAGE)
     talking.add_argument("--voice", default="", help=_VOICE)
     talking.add_argument("--consent", default="", help="who agreed to the use of this face, and how")
     talking.add_argument("--confirm", action="store_true", help="take a portrait that may not be a person's face")

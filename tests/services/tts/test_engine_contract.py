@@ -5,16 +5,26 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+import soxr
 
 from services.common.errors import InvalidRequestError, NotFoundError, UnsupportedError
-from services.tts.engine import SpeechChunk, SpeechEngine, Viseme, find_language, resolve_style
+from services.tts.engine import Conditioning, SpeechChunk, SpeechEngine, Viseme, find_language, resolve_style
 from services.tts.engines.espeak import EspeakEngine
+from services.tts.voice_store import MAX_ARRAYS_BYTES
+from tests.fakes.recordings import RATE_HZ as RECORDED_HZ
+from tests.fakes.recordings import speech_like
 from tests.fakes.speaking_engine import SpeakingEngine
 
-ENGINES: dict[str, Callable[[int], SpeechEngine]] = {"espeak": EspeakEngine, "fake": SpeakingEngine}
+ENGINES: dict[str, Callable[[int], SpeechEngine]] = {
+    "espeak": EspeakEngine,
+    "fake": SpeakingEngine,
+    "cloning fake": partial(SpeakingEngine, clones_as="fake-1"),
+}
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -122,3 +132,20 @@ def test_an_unknown_voice_is_refused_with_those_there_are(engine: SpeechEngine) 
 def test_a_rate_out_of_range_is_refused_with_the_range(engine: SpeechEngine, rate: float) -> None:
     with pytest.raises(InvalidRequestError, match=r"0\.5 to 2"):
         resolve_style(engine.capabilities, "", "", rate)
+
+
+def test_a_voice_of_a_recording_is_numbers_alone_and_speaks_beside_the_engines_own(engine: SpeechEngine) -> None:
+    cloning = engine.capabilities.cloning
+    assert engine.capabilities.can_clone == (cloning is not None)
+    if cloning is None:
+        return
+    recording = soxr.resample(speech_like(4), RECORDED_HZ, cloning.sample_rate_hz)
+    arrays = cloning.condition(recording)
+    assert all(array.dtype.kind in "fiub" for array in arrays.values())
+    assert sum(array.nbytes for array in arrays.values()) < MAX_ARRAYS_BYTES
+    style = resolve_style(engine.capabilities, "", "", 1)
+    own = engine.speakers[0].speak("one two", style)
+    cloned = engine.speakers[1].speak("one two", replace(style, conditioning=Conditioning(arrays)))
+    # In turns, as two streams take them.
+    pairs = list(itertools.zip_longest(own, cloned))
+    assert all(length([chunk[side] for chunk in pairs if chunk[side]]) > 0 for side in (0, 1))
