@@ -295,7 +295,7 @@ def test_missing_data_and_a_missing_library_are_said_in_words(tmp_path: Path) ->
 
 
 def test_a_recording_stops_at_its_limit_and_the_next_is_whole(engine: EspeakEngine) -> None:
-    library = engine._libraries[0]
+    library = engine._copies.libraries[0]
     assert len(library.synthesize("one two three four five", "gmw/en", 175, 5_000).samples) == 5_000
     assert len(library.synthesize("one two three four five", "gmw/en", 175, 500_000).samples) > 20_000
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Generator
-from pathlib import Path
 
-import espeakng_loader
 import numpy as np
 from numpy.typing import NDArray
 
 from services.tts.engine import Capabilities, SpeechChunk, Style, Voice
-from services.tts.engines.espeak.library import MAX_DATA_PATH_BYTES, Library
+from services.tts.engines.espeak.copies import Copies
+from services.tts.engines.espeak.library import Library
 from services.tts.engines.espeak.timing import timing_of
 from services.tts.speakable import make_speakable
 from services.tts.visemes import visemes_of
@@ -33,14 +30,6 @@ _MAX_SEGMENT_CHARACTERS = 200
 _MAX_SEGMENT_S = 180
 # Segments start in the middle of a wave; a ramp of this length takes the click away.
 _RAMP_S = 0.003
-_MACROLANGUAGES = {"cmn": "zh"}
-
-
-def _bcp47(tag: str) -> str:
-    """The usual spelling of a language tag: "en-GB", "cmn-Latn-pinyin"."""
-    language, *subtags = tag.split("-")
-    cases = {2: str.upper, 4: str.title}
-    return "-".join([language, *(cases.get(len(subtag), str.lower)(subtag) for subtag in subtags)])
 
 
 def _ramped(samples: NDArray[np.int16], sample_rate_hz: int) -> NDArray[np.float32]:
@@ -82,29 +71,13 @@ class EspeakSpeaker:
 
 
 class EspeakEngine:
-    """One private copy of the library for each speaker: within one copy, two threads corrupt its memory."""
+    """One private copy of the library for each speaker."""
 
     def __init__(self, speaker_count: int) -> None:
         """Raises: EngineError if the library cannot be loaded."""
-        self._directory = tempfile.TemporaryDirectory(prefix="tts-")
-        directory = Path(self._directory.name)
-        data_path = Path(espeakng_loader.get_data_path())
-        if len(bytes(data_path)) > MAX_DATA_PATH_BYTES:
-            short_path = directory / "data"
-            short_path.symlink_to(data_path)
-            data_path = short_path
-        libraries = []
-        for number in range(speaker_count):
-            # The loader takes files of different names for different libraries, each with its own variables.
-            copy = directory / f"{number}.so"
-            shutil.copyfile(espeakng_loader.get_library_path(), copy)
-            libraries.append(Library(copy, data_path))
-            # A mapped file stays until the process ends; its name is not needed any more.
-            copy.unlink()
-        self._libraries = libraries
-        voice_files = libraries[0].languages()
-        by_tag = {_bcp47(tag): file for tag, file in voice_files.items()}
-        by_tag |= {_MACROLANGUAGES[tag]: file for tag, file in voice_files.items() if tag in _MACROLANGUAGES}
+        self._copies = Copies(speaker_count)
+        libraries = self._copies.libraries
+        by_tag = self._copies.voice_files()
         self.capabilities = Capabilities(
             languages=tuple(sorted(by_tag)),
             voices=_VOICES,
@@ -117,6 +90,4 @@ class EspeakEngine:
 
     def close(self) -> None:
         """Free the libraries and their folder."""
-        for library in self._libraries:
-            library.close()
-        self._directory.cleanup()
+        self._copies.close()
