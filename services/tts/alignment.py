@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,19 +34,20 @@ _ANCHOR_COST, _MAX_ANCHOR_COST = 0.8, 12.0
 @functools.cache
 def _mel_filters(size: int, rate_hz: int) -> NDArray[np.float32]:
     """Triangles on the mel scale. Returns: (bands, size // 2 + 1)."""
-    edges_mel = np.linspace(*(2595.0 * np.log10(1.0 + hz / 700.0) for hz in (_LOWEST_HZ, _HIGHEST_HZ)), _BANDS + 2)
+    lowest, highest = (2595.0 * math.log10(1.0 + hz / 700.0) for hz in (_LOWEST_HZ, _HIGHEST_HZ))
+    edges_mel = np.linspace(lowest, highest, _BANDS + 2)
     edges_hz = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
     bins_hz = np.arange(size // 2 + 1) * rate_hz / size
     low, middle, high = (edges_hz[k : k + _BANDS, None] for k in range(3))
     rising, falling = (bins_hz - low) / (middle - low), (high - bins_hz) / (high - middle)
-    return np.clip(np.minimum(rising, falling), 0.0, None).astype(np.float32)
+    return np.asarray(np.clip(np.minimum(rising, falling), 0.0, None), np.float32)
 
 
 @functools.cache
 def _cosines() -> NDArray[np.float32]:
     """The discrete cosine transform of type 2. Returns: (bands, cepstra)."""
     bands, cepstra = np.arange(_BANDS)[:, None], np.arange(_CEPSTRA)[None, :]
-    return (np.cos(np.pi / _BANDS * (bands + 0.5) * cepstra) * np.sqrt(2.0 / _BANDS)).astype(np.float32)
+    return np.asarray(np.cos(np.pi / _BANDS * (bands + 0.5) * cepstra) * np.sqrt(2.0 / _BANDS), np.float32)
 
 
 def cepstra_of(samples: NDArray[np.float32], rate_hz: int, loudest: float = 0.0) -> NDArray[np.float32]:
