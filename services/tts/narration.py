@@ -1,8 +1,7 @@
-"""One utterance on its way from segments to chunks of PCM at the rate that the caller asked for."""
+"""One utterance on its way from what the engine made to chunks of PCM at the rate that the caller asked for."""
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import soxr
 from numpy.typing import NDArray
 
 from services.common.audio import pcm16_of
-from services.tts.engine import PhonemeSpan, Speaker, SpeechChunk, Style, Viseme, VisemeSpan, WordSpan
+from services.tts.engine import PhonemeSpan, SpeechChunk, Viseme, VisemeSpan, WordSpan
 from services.tts.text import Segment
 
 # Two ticks of a WebRTC track. Shorter chunks cost more calls; longer ones delay an interruption.
@@ -43,21 +42,27 @@ class Chunk:
 
 
 class Narration:
-    """Speaks the segments of one utterance in their order, with the pauses between them.
+    """Cuts what an engine speaks into chunks, segment after segment, with the pauses between them.
 
     Chunks lie end to end. Their whole length is that of the engine's audio, in output samples and rounded down, and all
     times are on the grid of the output samples, so that the last span ends where the audio does.
+
+    Its generators do their work when they are iterated, in the order in which they were made; the step to a chunk takes
+    a fraction of a millisecond.
     """
 
-    def __init__(self, speaker: Speaker, style: Style, engine_rate_hz: int, output_rate_hz: int) -> None:
-        self._speaker = speaker
-        self._style = style
+    def __init__(self, speaking_rate: float, engine_rate_hz: int, output_rate_hz: int) -> None:
+        self._speaking_rate = speaking_rate
         self._engine_rate_hz = engine_rate_hz
         self._output_rate_hz = output_rate_hz
         self._chunk_samples = round(CHUNK_S * output_rate_hz)
         # Engine samples until the end of what has been handed to the resampler; output samples until the last chunk.
         self._spoken = 0
         self._emitted = 0
+        # Of the segment that is spoken: where it begins, its resampler, and what fills no chunk yet.
+        self._begin = 0
+        self._resampler: _Resampler | None = None
+        self._pending = np.zeros(0, np.float32)
         self._words: deque[SpokenWord] = deque()
         self._phonemes: deque[PhonemeSpan] = deque()
         self._visemes: deque[VisemeSpan] = deque()
@@ -65,30 +70,30 @@ class Narration:
     def _at(self, engine_sample: int) -> int:
         return engine_sample * self._output_rate_hz // self._engine_rate_hz
 
-    def speak(self, segment: Segment) -> Generator[Chunk, None, None]:
-        """The segment's chunks, after its pause; none if there is nothing to say in it. Raises: EngineError."""
-        begin: int | None = None
-        # A resampler of its own for each segment: its end is heard without waiting for the next.
-        resampler = _Resampler(self._engine_rate_hz, self._output_rate_hz)
+    def speak(self, segment: Segment, speech: SpeechChunk) -> Generator[Chunk, None, None]:
+        """The chunks of a part of a segment; before its first part, of the segment's pause."""
+        if self._resampler is None:
+            if self._spoken:
+                yield from self._pause(segment.pause_before_s / self._speaking_rate)
+            self._begin = self._spoken
+            # One of its own for each segment: its end is heard without waiting for the next.
+            self._resampler = _Resampler(self._engine_rate_hz, self._output_rate_hz)
+        self._note_spans(segment, speech, self._begin)
         step = round(CHUNK_S * self._engine_rate_hz)
-        pending = np.zeros(0, np.float32)
-        with contextlib.closing(self._speaker.speak(segment.text, self._style)) as chunks:
-            for speech in chunks:
-                if begin is None:
-                    if self._spoken:
-                        yield from self._pause(segment.pause_before_s / self._style.speaking_rate)
-                    begin = self._spoken
-                self._note_spans(segment, speech, begin)
-                for index in range(0, len(speech.samples), step):
-                    part = speech.samples[index : index + step]
-                    self._spoken += len(part)
-                    pending = np.concatenate([pending, resampler.push(part)])
-                    while len(pending) >= self._chunk_samples:
-                        yield self._chunk(pending[: self._chunk_samples])
-                        pending = pending[self._chunk_samples :]
-        if begin is not None:
-            pending = np.concatenate([pending, resampler.finish()])
-            yield from self._chunks(_fitted(pending, self._at(self._spoken) - self._emitted))
+        for index in range(0, len(speech.samples), step):
+            part = speech.samples[index : index + step]
+            self._spoken += len(part)
+            self._pending = np.concatenate([self._pending, self._resampler.push(part)])
+            while len(self._pending) >= self._chunk_samples:
+                samples, self._pending = np.split(self._pending, [self._chunk_samples])
+                yield self._chunk(samples)
+
+    def end_segment(self) -> Generator[Chunk, None, None]:
+        """The rest of a segment; none if there was nothing to say in it."""
+        if self._resampler is not None:
+            samples = np.concatenate([self._pending, self._resampler.finish()])
+            self._resampler, self._pending = None, np.zeros(0, np.float32)
+            yield from self._chunks(_fitted(samples, self._at(self._spoken) - self._emitted))
 
     def finish(self) -> Generator[Chunk, None, None]:
         """The short silence that ends an utterance; none if nothing was said."""

@@ -25,7 +25,8 @@ from services.tts.messages import (
     style_of,
     timing_of,
 )
-from services.tts.narration import Chunk, Narration
+from services.tts.narration import Chunk
+from services.tts.recital import Recital
 from services.tts.slots import Slot
 from services.tts.stream import SynthesisStream
 from services.tts.studio import Studio
@@ -88,14 +89,12 @@ class TextToSpeechServicer(tts_pb2_grpc.TextToSpeechServiceServicer):
 
         Raises: InvalidRequestError, OverloadedError, EngineError.
         """
+        segments = self._segmented(text, style.language)
         chunks: list[Chunk] = []
         size = 0
         with self._slots.lend() as slot:
-            narration = Narration(slot.speaker, style, self._capabilities.sample_rate_hz, rate_hz)
-            async with contextlib.aclosing(
-                _narrate(slot, narration, self._segmented(text, style.language))
-            ) as narrated:
-                async for chunk in narrated:
+            async with contextlib.aclosing(self._recited(slot, style, segments, rate_hz)) as recited:
+                async for chunk in recited:
                     chunks.append(chunk)
                     size += len(chunk.pcm)
                     if size > _MAX_WAV_BYTES:
@@ -124,11 +123,10 @@ class TextToSpeechServicer(tts_pb2_grpc.TextToSpeechServiceServicer):
         with self._slots.lend() as slot:
             config = config_of(style, rate_hz)
             await write(started=tts_pb2.StreamingSynthesizeResponse.Started(config=config, engine=self._info))
-            narration = Narration(slot.speaker, style, self._capabilities.sample_rate_hz, rate_hz)
             sequence = 0
             try:
-                async with contextlib.aclosing(_narrate(slot, narration, segments)) as narrated:
-                    async for chunk in narrated:
+                async with contextlib.aclosing(self._recited(slot, style, segments, rate_hz)) as recited:
+                    async for chunk in recited:
                         if begins_something(chunk):
                             await write(timing=timing_of("", [chunk], rate_hz, exact=exact))
                         await write(audio=audio_of("", sequence, chunk, rate_hz))
@@ -147,6 +145,19 @@ class TextToSpeechServicer(tts_pb2_grpc.TextToSpeechServiceServicer):
         segments.add(text)
         segments.complete()
         return segments
+
+    async def _recited(
+        self, slot: Slot, style: Style, segments: Segmenter, rate_hz: int
+    ) -> AsyncGenerator[Chunk, None]:
+        """All chunks of a whole text."""
+        recital = Recital(slot, style, segments, self._capabilities.sample_rate_hz, rate_hz)
+        try:
+            while (chunk := await recital.next()) is not None:
+                yield chunk
+                # A part may have hundreds of chunks, and others take their turn between two.
+                await asyncio.sleep(0)
+        finally:
+            await recital.close()
 
     async def ListVoices(self, request: tts_pb2.ListVoicesRequest, context: Any) -> tts_pb2.ListVoicesResponse:
         return self._voice_calls.list(request)
@@ -171,13 +182,3 @@ class TextToSpeechServicer(tts_pb2_grpc.TextToSpeechServiceServicer):
             language_codes=self._capabilities.languages,
             can_clone_voices=self._capabilities.can_clone,
         )
-
-
-async def _narrate(slot: Slot, narration: Narration, segments: Segmenter) -> AsyncGenerator[Chunk, None]:
-    """All chunks of a whole text, each made on the slot's thread when it is asked for."""
-    while segment := segments.take():
-        chunks = narration.speak(segment)
-        while chunk := await slot.thread.run(next, chunks, None):
-            yield chunk
-    for chunk in narration.finish():
-        yield chunk

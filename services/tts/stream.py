@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator
 from typing import Any
 
 from avatar.tts.v1 import tts_pb2
@@ -14,7 +14,8 @@ from services.common.status import status_of
 from services.common.streaming import write_within
 from services.tts.engine import Capabilities, Style
 from services.tts.messages import audio_of, begins_something, end_of, timing_of
-from services.tts.narration import Chunk, Narration
+from services.tts.narration import Chunk
+from services.tts.recital import Recital
 from services.tts.slots import Slot
 from services.tts.utterances import Utterance, UtteranceQueue
 from services.tts.voices import Voices
@@ -26,11 +27,9 @@ _Response = tts_pb2.StreamingSynthesizeResponse
 class _Speech:
     """The head of the queue while it is spoken."""
 
-    def __init__(self, utterance: Utterance, narration: Narration) -> None:
+    def __init__(self, utterance: Utterance, recital: Recital) -> None:
         self.utterance = utterance
-        self.narration = narration
-        self.chunks: Generator[Chunk, None, None] | None = None
-        self.is_finishing = False
+        self.recital = recital
         self.sequence = 0
 
 
@@ -62,6 +61,8 @@ class SynthesisStream:
         self._queue = UtteranceQueue(capabilities, style.language)
         self._changed = asyncio.Event()
         self._speech: _Speech | None = None
+        # The end of what was spoken last, on the engine's thread.
+        self._closing: asyncio.Task[None] | None = None
         self._reading: asyncio.Timeout | None = None
 
     async def run(self, requests: AsyncIterator[tts_pb2.StreamingSynthesizeRequest]) -> None:
@@ -74,7 +75,8 @@ class SynthesisStream:
                 tasks.create_task(self._read(requests))
                 tasks.create_task(self._write())
         finally:
-            await self._drop_speech()
+            self._drop_speech()
+            await self._closed()
 
     async def _read(self, requests: AsyncIterator[tts_pb2.StreamingSynthesizeRequest]) -> None:
         try:
@@ -104,6 +106,8 @@ class SynthesisStream:
                 self._queue.flush(request.flush.utterance_id)
             case "cancel":
                 self._queue.cancel(request.cancel.utterance_id)
+                if self._speech is not None and self._speech.utterance.is_cancelled:
+                    self._speech.recital.interrupt()
             case "config":
                 raise ProtocolError("config came twice; it is the first message and no other")
             case None:
@@ -126,37 +130,24 @@ class SynthesisStream:
         """Take one step in the utterance. Returns: whether there was one to take; else it waits for text."""
         speech = self._speech
         if speech is None or speech.utterance is not utterance:
-            await self._drop_speech()
+            self._drop_speech()
+            await self._closed()
             self._voices.check_current(self._style)
-            narration = Narration(self._slot.speaker, self._style, self._capabilities.sample_rate_hz, self._rate_hz)
-            speech = self._speech = _Speech(utterance, narration)
-        if speech.chunks is None and not self._begin_part(speech):
-            if not speech.is_finishing:
-                return False
-            self._queue.end(utterance)
-            await self._end(utterance, tts_pb2.UtteranceEnd.REASON_COMPLETED)
-            return True
-        assert speech.chunks is not None
+            rates_hz = self._capabilities.sample_rate_hz, self._rate_hz
+            speech = self._speech = _Speech(utterance, Recital(self._slot, self._style, utterance.text, *rates_hz))
         try:
-            chunk = await self._slot.thread.run(next, speech.chunks, None)
+            chunk = await speech.recital.next()
         except EngineError as error:
             await self._fail(utterance, error)
             return True
-        if chunk is None:
-            speech.chunks = None
-        else:
+        if chunk is not None:
             await self._send(speech, chunk)
+        elif speech.recital.is_over and not utterance.is_cancelled:
+            self._queue.end(utterance)
+            await self._end(utterance, tts_pb2.UtteranceEnd.REASON_COMPLETED)
+        else:
+            return utterance.is_cancelled
         return True
-
-    @staticmethod
-    def _begin_part(speech: _Speech) -> bool:
-        """Go on to the next segment, or to the silence at the end."""
-        if segment := speech.utterance.text.take():
-            speech.chunks = speech.narration.speak(segment)
-        elif speech.utterance.text.is_complete and not speech.is_finishing:
-            speech.is_finishing = True
-            speech.chunks = speech.narration.finish()
-        return speech.chunks is not None
 
     async def _send(self, speech: _Speech, chunk: Chunk) -> None:
         """Send a chunk, its timing first, unless its utterance was dropped meanwhile."""
@@ -179,7 +170,7 @@ class SynthesisStream:
 
     async def _end(self, utterance: Utterance, reason: tts_pb2.UtteranceEnd.Reason.ValueType) -> None:
         if self._speech is not None and self._speech.utterance is utterance:
-            await self._drop_speech()
+            self._drop_speech()
         end = end_of(utterance.id, reason, utterance.sent_samples, self._rate_hz)
         await self._respond(_Response(utterance_end=end))
 
@@ -187,8 +178,17 @@ class SynthesisStream:
         await write_within(self._context, response, self._idle_timeout_s)
         self._note_activity()
 
-    async def _drop_speech(self) -> None:
+    def _drop_speech(self) -> None:
+        """Give up what is spoken, without waiting for the part of it that the engine may still be making."""
         speech, self._speech = self._speech, None
-        if speech is not None and speech.chunks is not None:
-            # On its own thread, behind the chunk that it may still be making.
-            await self._slot.thread.run(speech.chunks.close)
+        if speech is not None:
+            assert self._closing is None
+            self._closing = asyncio.create_task(speech.recital.close())
+
+    async def _closed(self) -> None:
+        """Wait until the engine has put down what was given up."""
+        if self._closing is not None:
+            # Not awaited itself: what cancels this must not keep the engine from being told.
+            await asyncio.wait([self._closing])
+            closing, self._closing = self._closing, None
+            closing.result()

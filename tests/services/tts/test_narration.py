@@ -10,21 +10,23 @@ import pytest
 from services.common.audio import samples_of_pcm16
 from services.tts.engine import Style
 from services.tts.narration import CHUNK_S, FINAL_PAUSE_S, Chunk, Narration
-from services.tts.text import SENTENCE_PAUSE_S, Segment, Segmenter
-from tests.fakes.speaking_engine import ENDLESS, RATE_HZ, SpeakingSpeaker
+from services.tts.text import SENTENCE_PAUSE_S, Segmenter
+from tests.fakes.speaking_engine import RATE_HZ, SpeakingSpeaker
 
 STYLE = Style("beep", "en", 1.0)
 RATES = [8_000, 11_025, 16_000, 22_050, 24_000, 44_100, 48_000]
 
 
 def narrate(text: str, rate_hz: int) -> list[Chunk]:
-    narration = Narration(SpeakingSpeaker(), STYLE, RATE_HZ, rate_hz)
+    narration, speaker = Narration(STYLE.speaking_rate, RATE_HZ, rate_hz), SpeakingSpeaker()
     segmenter = Segmenter("sentence", 100)
     segmenter.add(text)
     segmenter.complete()
     chunks: list[Chunk] = []
     while segment := segmenter.take():
-        chunks += narration.speak(segment)
+        for speech in speaker.speak(segment.text, STYLE):
+            chunks += narration.speak(segment, speech)
+        chunks += narration.end_segment()
     return chunks + list(narration.finish())
 
 
@@ -78,11 +80,3 @@ def test_words_are_those_of_the_whole_text() -> None:
 
 def test_an_utterance_without_anything_to_say_has_no_audio() -> None:
     assert narrate("... !", 48_000) == []
-
-
-def test_closing_in_the_middle_ends_the_engines_work() -> None:
-    speaker = SpeakingSpeaker()
-    chunks = Narration(speaker, STYLE, RATE_HZ, 48_000).speak(Segment(ENDLESS, 0, 0.0))
-    next(chunks)
-    chunks.close()
-    assert (speaker.chunks_made, speaker.chunks_closed) == (1, 1)
