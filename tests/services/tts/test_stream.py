@@ -116,7 +116,7 @@ async def test_a_cancel_between_timing_and_audio_keeps_the_audio_back() -> None:
     assert (end.reason, samples_of(end.audio_duration, RATE_HZ)) == (End.REASON_CANCELLED, 0)
 
 
-async def test_a_cancel_while_the_engine_works_drops_the_chunk_that_it_makes() -> None:
+async def test_a_cancel_while_the_engine_works_is_told_at_once_and_drops_the_chunk_that_it_makes() -> None:
     engine = SpeakingEngine()
     (speaker,) = engine.speakers
     async with streaming(engine) as (requests, reader):
@@ -124,10 +124,29 @@ async def test_a_cancel_while_the_engine_works_drops_the_chunk_that_it_makes() -
         await requests.send(text("a", ENDLESS, last=True))
         await asyncio.to_thread(speaker.is_held.wait, 20)
         await requests.send(cancel())
-        speaker.may_work.set()
         end = (await reader.read()).utterance_end
         assert (end.reason, samples_of(end.audio_duration, RATE_HZ)) == (End.REASON_CANCELLED, 0)
+        speaker.may_work.set()
     assert (speaker.chunks_made, speaker.chunks_closed) == (1, 1)
+
+
+async def test_the_next_utterance_is_spoken_only_when_the_engine_has_put_down_the_one_that_was_dropped() -> None:
+    engine = SpeakingEngine()
+    (speaker,) = engine.speakers
+    async with streaming(engine) as (requests, reader):
+        await requests.send(text("a", ENDLESS, last=True))
+        await until_audio(reader)
+        speaker.may_work.clear()
+        await requests.send(cancel("a"))
+        await requests.send(text("b", "next", last=True))
+        reader.let_go_on()
+        assert (await reader.read()).utterance_end.utterance_id == "a"
+        speaker.may_work.set()
+        assert (await until_audio(reader)).audio.utterance_id == "b"
+        assert speaker.chunks_closed >= 1
+        await requests.send(cancel())
+        reader.let_go_on()
+        assert (await reader.read()).utterance_end.utterance_id == "b"
 
 
 async def test_a_queued_utterance_is_dropped_while_another_is_spoken() -> None:
