@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import secrets
 import shutil
 import threading
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,7 +73,7 @@ def checked_wish(voice_id: str, display_name: str, consent: str, taken: Mapping[
     voice_id = _checked_id(voice_id or f"v-{secrets.token_hex(6)}")
     display_name = display_name.strip() or voice_id
     if voice_id in taken:
-        raise InvalidRequestError(f"{_PREFIX}{voice_id} exists already; choose another voice_id or delete it first")
+        raise _taken(voice_id)
     if not consent.strip() or len(consent) > MAX_CONSENT:
         raise InvalidRequestError(
             f"consent.statement has {len(consent.strip())} characters; say in 1 to {MAX_CONSENT} who agreed to its use"
@@ -135,30 +136,35 @@ class VoiceStore:
     def add(self, record: VoiceRecord, arrays: Mapping[str, NDArray[Any]], recording: bytes | None) -> None:
         """Keep a voice. Args: recording: the file, as it was sent, if it is to be kept.
 
-        Raises: EngineError if the arrays cannot be kept.
+        Raises: InvalidRequestError if there is one of that id; EngineError if the arrays cannot be kept.
         """
-        new = self._write(record, arrays, recording)
-        with self._lock:
-            # A folder that is there is a whole one: renaming is the only step that shows it.
-            new.rename(self._folder / record.voice_id)
-            self._records[record.voice_id] = record
+        with self._written(record, arrays, recording) as new, self._lock:
+            if record.voice_id in self._records:
+                raise _taken(record.voice_id)
+            self._show(record, new)
 
     def exchange(self, record: VoiceRecord, arrays: Mapping[str, NDArray[Any]], recording: bytes) -> None:
         """Put a voice in the place of the one of its id.
 
         Raises: NotFoundError if that was deleted meanwhile; EngineError if the arrays cannot be kept.
         """
-        new = self._write(record, arrays, recording)
-        with self._lock:
+        with self._written(record, arrays, recording) as new, self._lock:
             if record.voice_id not in self._records:
-                shutil.rmtree(new)
                 raise _no_voice(record.voice_id)
             self._remove(record.voice_id)
-            new.rename(self._folder / record.voice_id)
-            self._records[record.voice_id] = record
+            self._show(record, new)
 
-    def _write(self, record: VoiceRecord, arrays: Mapping[str, NDArray[Any]], recording: bytes | None) -> Path:
-        """A folder that nobody sees yet, with all of a voice in it."""
+    def _show(self, record: VoiceRecord, new: Path) -> None:
+        """Let a voice be seen; the lock is held."""
+        # A folder that is there is a whole one: renaming is the only step that shows it.
+        new.rename(self._folder / record.voice_id)
+        self._records[record.voice_id] = record
+
+    @contextlib.contextmanager
+    def _written(
+        self, record: VoiceRecord, arrays: Mapping[str, NDArray[Any]], recording: bytes | None
+    ) -> Iterator[Path]:
+        """A folder that nobody sees yet, with all of a voice in it; what is not shown in the end is removed."""
         _check_arrays(arrays)
         new = self._folder / f"{_UNFINISHED}{record.voice_id}-{secrets.token_hex(4)}"
         new.mkdir(parents=True)
@@ -168,10 +174,10 @@ class VoiceStore:
                 (new / _RECORDING).write_bytes(recording)
             meta = asdict(record) | {"created_at": record.created_at.isoformat()}
             (new / _META).write_text(json.dumps(meta, indent=1))
+            yield new
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)
             raise
-        return new
 
     def recording(self, voice_id: str) -> tuple[VoiceRecord, bytes]:
         """A voice and the file that it was made of. Raises: NotFoundError; ProtocolError if it was not kept."""
@@ -205,6 +211,10 @@ class VoiceStore:
 
 def _no_voice(voice_id: str) -> NotFoundError:
     return NotFoundError(f"there is no voice {_PREFIX}{voice_id}; ListVoices names those that there are")
+
+
+def _taken(voice_id: str) -> InvalidRequestError:
+    return InvalidRequestError(f"{_PREFIX}{voice_id} exists already; choose another voice_id or delete it first")
 
 
 def _read_record(folder: Path) -> VoiceRecord | None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import pickle
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +15,7 @@ import numpy as np
 import pytest
 
 from services.common.errors import EngineError, InvalidRequestError, NotFoundError, OverloadedError, ProtocolError
+from services.tts.engine import Conditioning
 from services.tts.voice_recording import Quality
 from services.tts.voice_store import VoiceRecord, VoiceStore, checked_wish, voice_id_of
 
@@ -63,6 +68,36 @@ def test_there_is_one_conditioning_of_a_voice_until_it_is_gone(store: VoiceStore
     store.exchange(record("zoe", has_recording=True), {"latent": np.zeros(1)}, b"1")
     assert not store.is_current("zoe", first)
     assert list(store.conditioning("zoe").arrays) == ["latent"]
+
+
+def test_what_an_engine_keeps_of_a_voice_goes_with_it(store: VoiceStore) -> None:
+    on_device: weakref.WeakKeyDictionary[Conditioning, str] = weakref.WeakKeyDictionary()
+    for name in ("zoe", "ann"):
+        store.add(record(name), ARRAYS, None)
+        on_device[store.conditioning(name)] = name
+    store.delete("zoe")
+    gc.collect()
+    assert list(on_device.values()) == ["ann"]
+
+
+def test_voices_that_come_and_go_at_once_are_whole_or_not_there(tmp_path: Path) -> None:
+    store = VoiceStore(tmp_path, max_voices=1000)
+    seen: list[int] = []
+
+    def come_and_go(number: int) -> None:
+        name = f"v{number % 5}"
+        with contextlib.suppress(InvalidRequestError):
+            store.add(record(name), {"number": np.full(1000, number)}, None)
+        with contextlib.suppress(NotFoundError):
+            values = np.unique(store.conditioning(name).arrays["number"])
+            seen.append(len(values))
+        with contextlib.suppress(NotFoundError):
+            store.delete(name)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(come_and_go, range(200)))
+    assert set(seen) == {1}
+    assert {known.voice_id for known in store.records()} == {path.name for path in (tmp_path / "voices").iterdir()}
 
 
 def test_a_deleted_voice_leaves_nothing(tmp_path: Path, store: VoiceStore) -> None:
