@@ -142,6 +142,7 @@ class Capabilities:
             is heard sooner, and sounds right alone.
         segment_characters_by_language: the longest text for languages that have a limit of their own.
         cloning: how it takes on a voice of a recording; None where it has its own voices only.
+        gpu_name: of the GPU that it runs on, as its driver calls it; empty where it runs on the CPU.
     """
 
     languages: tuple[str, ...]
@@ -153,6 +154,7 @@ class Capabilities:
     first_segment_unit: SegmentUnit | None = None
     segment_characters_by_language: Mapping[str, int] = field(default_factory=dict)
     cloning: Cloning | None = None
+    gpu_name: str = ""
 
     @property
     def can_clone(self) -> bool:

@@ -70,6 +70,7 @@ class LegacyTextToSpeechServicer(legacy_pb2_grpc.LegacyTextToSpeechServiceServic
         self._maker = studio.maker
         self._engine = studio.info.name
         self._can_clone = studio.capabilities.can_clone
+        self._gpu_name = studio.capabilities.gpu_name
         capabilities = studio.capabilities
         self._languages = {code: name for code, name in LANGUAGES.items() if find_language(capabilities, code)}
 
@@ -95,7 +96,11 @@ class LegacyTextToSpeechServicer(legacy_pb2_grpc.LegacyTextToSpeechServiceServic
 
     async def _health(self, context: Any) -> HttpReply:
         health = await self._voice.GetHealth(tts_pb2.GetHealthRequest(), context)
-        return health_reply(health, languages=list(self._languages), default_speaker=next(iter(self._speakers)))
+        device: dict[str, Any] = {}
+        if self._gpu_name:
+            device = {"device": "cuda", "gpu_available": True, "gpu_name": self._gpu_name}
+        speaker = next(iter(self._speakers))
+        return health_reply(health, languages=list(self._languages), default_speaker=speaker, **device)
 
     async def _list_languages(self) -> HttpReply:
         return json_reply(

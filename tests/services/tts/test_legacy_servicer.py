@@ -7,6 +7,7 @@ import io
 import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,14 @@ async def test_health_has_the_fields_of_both_stacks() -> None:
         "languages": ["en", "de"],
         "default_speaker": "Beep",
     }
+
+
+async def test_health_names_the_gpu_that_the_engine_runs_on() -> None:
+    engine = SpeakingEngine()
+    engine.capabilities = replace(engine.capabilities, gpu_name="NVIDIA GB10")
+    async with serving(engine) as voice:
+        health = await voice.get("GetServiceHealth")
+    assert [health[name] for name in ("device", "gpu_available", "gpu_name")] == ["cuda", True, "NVIDIA GB10"]
 
 
 async def test_languages_and_speakers_are_those_of_the_engine() -> None:
