@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from av.audio import AudioStream
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
+from services.common.audio import pcm16_of
 from services.common.errors import InvalidRequestError
 from services.tts.voice_recording import MAX_FILE_BYTES, MAX_S, MIN_SPEECH_S, Quality, listen, read
 from tests.fakes.recordings import RATE_HZ, speech_like, wav
@@ -96,6 +100,43 @@ def test_recordings_of_people_are_taken_and_with_much_noise_refused(test_data: P
     noise = np.random.default_rng(3).normal(0, loudness, len(samples))
     with pytest.raises(InvalidRequestError, match=r"too noisy|are speech"):
         heard(np.clip(samples + noise, -1, 1))
+
+
+def streamed(container: str, codec: str, options: dict[str, str]) -> bytes:
+    """Five seconds as a recorder writes them that cannot go back to the header."""
+    out = io.BytesIO()
+
+    class Forward:
+        def write(self, data: bytes) -> int:
+            return out.write(data)
+
+    samples = np.frombuffer(pcm16_of(speech_like(5)), np.int16)
+    frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
+    frame.sample_rate = RATE_HZ
+    with av.open(Forward(), "w", format=container, options=options) as file:
+        stream = file.add_stream(codec, rate=48_000, layout="mono")
+        assert isinstance(stream, AudioStream)
+        size = stream.codec_context.frame_size
+        resampler = av.AudioResampler(format=stream.format, layout="mono", rate=48_000, frame_size=size)
+        for resampled in [*resampler.resample(frame), *resampler.resample(None)]:
+            file.mux(stream.encode(resampled))
+        file.mux(stream.encode(None))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "options"),
+    [
+        ("webm", "libopus", {"live": "1"}),
+        ("ogg", "libopus", {}),
+        ("mp4", "aac", {"movflags": "frag_keyframe+empty_moov+default_base_moof"}),
+    ],
+    ids=["Chromium", "Firefox", "Safari"],
+)
+def test_what_browsers_record_is_read(container: str, codec: str, options: dict[str, str]) -> None:
+    samples = read(streamed(container, codec, options), RATE_HZ)
+    assert len(samples) / RATE_HZ == pytest.approx(5, abs=0.1)
+    assert listen(samples, RATE_HZ).speech_s > 3.5
 
 
 def test_every_container_is_read() -> None:
