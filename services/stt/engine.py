@@ -82,6 +82,7 @@ class Capabilities:
         translations: pairs of subtags: what is spoken, what is written.
         accepts_phrases: it has a use for `Hearing.phrases`.
         has_partials: it says something before the end of a stretch.
+        runs_on: the library, the device and the number format, for people; empty where there is nothing to tell.
     """
 
     sample_rate_hz: int
@@ -90,6 +91,7 @@ class Capabilities:
     translations: frozenset[tuple[str, str]] = frozenset()
     accepts_phrases: bool = False
     has_partials: bool = True
+    runs_on: str = ""
 
     def language_of(self, language_code: str) -> str:
         """The subtag that serves a BCP-47 tag; the default for an empty one.

@@ -9,7 +9,7 @@ from pydantic_settings import SettingsConfigDict
 
 from services.common.settings import PORTS, ServerSettings
 
-EngineName: TypeAlias = Literal["pocketsphinx"]
+EngineName: TypeAlias = Literal["whisper", "pocketsphinx"]
 
 
 class TurnSettings(BaseModel, frozen=True, extra="forbid"):
@@ -45,6 +45,34 @@ class PocketsphinxSettings(BaseModel, frozen=True, extra="forbid"):
     )
 
 
+class WhisperSettings(BaseModel, frozen=True, extra="forbid"):
+    """Whisper; docs/deployment.md tells which runtime suits which machine."""
+
+    model: str = Field(
+        default="",
+        max_length=1000,
+        description='A size such as "large-v3" or "small", or the path of a model\'s folder; empty takes large-v3 on a '
+        "GPU, small without one.",
+    )
+    runtime: Literal["auto", "ctranslate2", "torch"] = Field(
+        default="auto",
+        description="What runs it; auto takes CTranslate2 unless only PyTorch reaches the GPU or reads the model.",
+    )
+    device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$",
+        description='"auto", "cpu", "cuda", or "cuda:1" and so on; auto takes the GPU where there is one.',
+    )
+    compute_type: Literal["auto", "int8", "float16", "float32", "int8_float16"] = Field(
+        default="auto",
+        description="Number format; auto is float16 on a GPU, else int8 for CTranslate2 and float32 for PyTorch, which "
+        "knows no int8.",
+    )
+    max_batch: int = Field(
+        default=16, ge=1, le=128, description="Windows that PyTorch takes at once on a GPU; 0.3 GB each for large-v3."
+    )
+
+
 class SttSettings(ServerSettings):
     """[stt] of avatar.toml, or STT_* in the environment, such as STT_TURN__MAX_SILENCE_S."""
 
@@ -63,6 +91,7 @@ class SttSettings(ServerSettings):
         default=10_800.0, gt=0, le=86_400, description="Longest recording that Recognize takes, in seconds."
     )
     turn: TurnSettings = TurnSettings()
+    whisper: WhisperSettings = WhisperSettings()
     pocketsphinx: PocketsphinxSettings = PocketsphinxSettings()
 
 

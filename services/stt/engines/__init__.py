@@ -20,7 +20,7 @@ class Selection:
 
 
 # What auto tries, the best first; the last one runs everywhere.
-_BEST_FIRST: tuple[EngineName, ...] = ("pocketsphinx",)
+_BEST_FIRST: tuple[EngineName, ...] = ("whisper", "pocketsphinx")
 _RUNS_EVERYWHERE = "it runs everywhere and understands English only"
 
 
@@ -30,7 +30,8 @@ def load(settings: SttSettings) -> Selection:
     Raises: NotReadyError if something is missing that it needs, in a sentence; EngineError if it fails.
     """
     if settings.engine != "auto":
-        return Selection(_load(settings.engine, settings), settings.engine, "the settings ask for it")
+        engine = _load(settings.engine, settings)
+        return Selection(engine, settings.engine, f"the settings ask for it{_runs_on(engine)}")
     reasons = []
     for name in _BEST_FIRST[:-1]:
         try:
@@ -38,14 +39,22 @@ def load(settings: SttSettings) -> Selection:
         except NotReadyError as missing:
             reasons.append(str(missing))
         else:
-            return Selection(engine, name, "; ".join([*reasons, "the best that runs here"]))
+            return Selection(engine, name, "; ".join([*reasons, f"the best that runs here{_runs_on(engine)}"]))
     last = _BEST_FIRST[-1]
     return Selection(_load(last, settings), last, "; ".join([*reasons, _RUNS_EVERYWHERE]))
+
+
+def _runs_on(engine: SpeechEngine) -> str:
+    return f" ({engine.capabilities.runs_on})" if engine.capabilities.runs_on else ""
 
 
 def _load(name: EngineName, settings: SttSettings) -> SpeechEngine:
     """Raises: NotReadyError where the engine cannot run here now; what auto passes over then."""
     match name:
+        case "whisper":
+            from services.stt.engines.whisper.engine import load
+
+            return load(settings.whisper, settings.data_dir / "models")
         case "pocketsphinx":
             from services.stt.engines.pocketsphinx import PocketsphinxEngine
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +14,23 @@ from numpy.typing import NDArray
 from services.common.errors import EngineError, UnsupportedError
 from services.stt.engine import Hearing, SpeechEngine, SpeechStream, Transcript
 from services.stt.engines.pocketsphinx import PocketsphinxEngine
+from services.stt.engines.whisper.engine import load
+from services.stt.settings import WhisperSettings
 from tests.fakes.hearing_engine import HearingEngine
 from tests.services.stt.conftest import Say
+from tests.services.stt.whisper.tiny_models import build_ctranslate2, build_transformers
+
+
+def tiny_engine(build: Callable[[Path], Path]) -> SpeechEngine:
+    with tempfile.TemporaryDirectory() as folder:
+        return load(WhisperSettings(model=str(build(Path(folder) / "model")), device="cpu"), Path(folder))
+
 
 ENGINES: dict[str, Callable[[], SpeechEngine]] = {
     "pocketsphinx": lambda: PocketsphinxEngine(spare_workers=1),
     "fake": HearingEngine,
+    "whisper by CTranslate2": lambda: tiny_engine(build_ctranslate2),
+    "whisper by PyTorch": lambda: tiny_engine(build_transformers),
 }
 ENGLISH = Hearing("en")
 TEXT = "What is the weather like in London?"

@@ -1,0 +1,117 @@
+"""One thread that works through what many streams want of one model, in batches."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from services.common.errors import AvatarError, EngineError
+from services.common.log import get_logger
+from services.stt.engines.whisper.runtime import Runtime
+from services.stt.engines.whisper.stream import Job, WhisperStream
+
+log = get_logger(__name__)
+
+
+class Batches:
+    """Takes streams that are due, finals first, then whoever has waited longest; each stream is in it once at most.
+
+    A stream that is due is looked at when its turn comes, with all the sound that it has by then: when the model is
+    slower than the streams, hypotheses get rarer, and never late.
+
+    Attributes:
+        lock: guards the streams' state and this object's.
+        changed: a hypothesis has come, or the model has failed.
+        failure: why nothing will come any more.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
+        self.failure: EngineError | None = None
+        self._asked = threading.Condition(self.lock)
+        # Whether a final is wanted, in the order in which they asked.
+        self._due: OrderedDict[WhisperStream, bool] = OrderedDict()
+        self._finals_in_a_row = 0
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="whisper", daemon=True)
+        self._thread.start()
+
+    # --- the streams' side, with the lock -----------------------------------------------------------------------
+
+    def ask(self, stream: WhisperStream, *, is_final: bool = False) -> None:
+        """A stream wants a hypothesis about what it has heard."""
+        self._due[stream] = is_final or self._due.get(stream, False)
+        self._asked.notify()
+
+    def leave(self, stream: WhisperStream) -> None:
+        """A stream wants nothing more."""
+        self._due.pop(stream, None)
+
+    def check(self) -> None:
+        """Raises: EngineError if nothing will come any more."""
+        if self.failure is not None:
+            raise EngineError(str(self.failure)) from self.failure
+
+    def close(self) -> None:
+        """End the thread."""
+        with self.lock:
+            self._is_closed = True
+            self.failure = self.failure or EngineError("the recogniser has been stopped")
+            self._asked.notify()
+            self.changed.notify_all()
+        self._thread.join()
+
+    # --- the thread's side --------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            with self.lock:
+                self._asked.wait_for(lambda: self._is_closed or self._due)
+                if self._is_closed:
+                    return
+                jobs = [stream.take_job() for stream in self._next_batch()]
+            try:
+                self._work(jobs)
+            except AvatarError as failed:
+                self._fail(jobs, EngineError(str(failed)))
+            # The edge of a thread: whoever waits has to hear of it.
+            except Exception:
+                log.exception("recogniser_failed")
+                self._fail(jobs, EngineError("the recogniser failed"))
+
+    def _next_batch(self) -> list[WhisperStream]:
+        """Finals before partials, but for every fourth batch; among equals whoever asked first."""
+        waiting = list(self._due.items())
+        finals_first = self._finals_in_a_row < 3
+        order = sorted(waiting, key=lambda item: not item[1]) if finals_first else waiting
+        chosen = [stream for stream, _ in order[: self._runtime.max_batch]]
+        only_finals = all(self._due[stream] for stream in chosen) and len(chosen) < len(waiting)
+        self._finals_in_a_row = self._finals_in_a_row + 1 if only_finals else 0
+        for stream in chosen:
+            del self._due[stream]
+        return chosen
+
+    def _work(self, jobs: list[Job]) -> None:
+        encoded = self._runtime.encode([job.sound for job in jobs])
+        shares = None
+        if any(job.stream.needs_language for job in jobs):
+            shares = self._runtime.language_probabilities(encoded)
+        with self.lock:
+            if shares is not None:
+                for job, found in zip(jobs, shares, strict=True):
+                    if job.stream.needs_language:
+                        job.stream.hear_language(found, len(job.sound))
+            prompts = [job.stream.prompt(len(job.sound)) for job in jobs]
+        decoded = self._runtime.decode(encoded, prompts)
+        with self.lock:
+            for job, one in zip(jobs, decoded, strict=True):
+                job.stream.hear(job, one)
+            self.changed.notify_all()
+
+    def _fail(self, jobs: list[Job], failure: EngineError) -> None:
+        with self.lock:
+            for job in jobs:
+                job.stream.fail(failure)
+            self.changed.notify_all()

@@ -1,0 +1,35 @@
+"""The spectrogram of `mel` for a batch, on the device that the network runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from services.stt.engines.whisper import mel
+from services.stt.engines.whisper.runtime import WINDOW_SAMPLES
+
+
+class Spectrograms:
+    """Computes them."""
+
+    def __init__(self, bands: int, device: torch.device) -> None:
+        self._device = device
+        self._filters = torch.from_numpy(mel.filters(bands)).to(device)
+        self._window = torch.hann_window(mel.FFT_SAMPLES, device=device)
+
+    def of(self, sounds: Sequence[NDArray[np.float32]]) -> Tensor:
+        """As `mel.log_mel` for each: shape (batch, bands, 3000)."""
+        padded = torch.zeros(len(sounds), WINDOW_SAMPLES)
+        for row, sound in zip(padded, sounds, strict=True):
+            row[: len(sound)] = torch.from_numpy(sound)
+        transformed = torch.stft(
+            padded.to(self._device), mel.FFT_SAMPLES, mel.HOP_SAMPLES, window=self._window, return_complex=True
+        )
+        power = transformed[..., :-1].abs().square()
+        columns = (self._filters @ power).clamp(min=mel.FLOOR).log10()
+        loudest = columns.amax(dim=(1, 2), keepdim=True)
+        return (torch.maximum(columns, loudest - 8) + 4) / 4
