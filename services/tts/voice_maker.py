@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from services.common.errors import UnsupportedError
 from services.common.inference import InferenceThread
 from services.tts.engine import Capabilities, Cloning, Conditioning, names_of
-from services.tts.voice_recording import MAX_S, listen, read
+from services.tts.voice_recording import MAX_S, listen, read, trimmed
 from services.tts.voice_store import VoiceRecord, VoiceStore, checked_wish
 
 MAX_WAITING_RECORDINGS = 4
@@ -63,7 +63,8 @@ class VoiceMaker:
             made_at = datetime.now(UTC)
             record = VoiceRecord(final_id, name, consent, cloning.model, keep_recording, quality, made_at)
             if not validate_only:
-                self._store.add(record, cloning.condition(samples), file if keep_recording else None)
+                arrays = cloning.condition(trimmed(samples, cloning.sample_rate_hz))
+                self._store.add(record, arrays, file if keep_recording else None)
             return record
 
         return await self._thread.run(make)
@@ -75,7 +76,8 @@ class VoiceMaker:
         def make() -> VoiceRecord:
             before, file = self._store.recording(voice_id)
             record = replace(before, model=cloning.model)
-            self._store.exchange(record, cloning.condition(read(file, cloning.sample_rate_hz)), file)
+            samples = trimmed(read(file, cloning.sample_rate_hz), cloning.sample_rate_hz)
+            self._store.exchange(record, cloning.condition(samples), file)
             return record
 
         return await self._thread.run(make)
@@ -92,7 +94,7 @@ class VoiceMaker:
             samples: NDArray[np.float32] = read(file, cloning.sample_rate_hz, MAX_LENIENT_S)
             samples = samples[: round(MAX_S * cloning.sample_rate_hz)]
             listen(samples, cloning.sample_rate_hz)
-            return cloning.condition(samples)
+            return cloning.condition(trimmed(samples, cloning.sample_rate_hz))
 
         return Conditioning(await self._thread.run(make))
 

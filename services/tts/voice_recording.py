@@ -34,6 +34,8 @@ _ABOVE_BACKGROUND_DB = 6.0
 _NEAR_FRAMES = 5
 # What is as loud as this part of the frames counts as the background, where nothing is silent.
 _BACKGROUND_SHARE = 0.1
+# Left before and after the speech: no consonant is cut, and the room is heard.
+_MARGIN_S = 0.3
 # As many samples in a row at the end of the scale are no chance.
 _CLIPPED_IN_A_ROW = 3
 _ADVICE = "record it again, one person close to the microphone in a quiet room"
@@ -82,15 +84,9 @@ def listen(samples: NDArray[np.float32], sample_rate_hz: int) -> Quality:
     duration_s = len(samples) / sample_rate_hz
     if duration_s < MIN_S:
         raise InvalidRequestError(f"a voice is made of {MIN_S:g} to {MAX_S:g} s of speech, not of {duration_s:.1f} s")
-    frames = _frames(samples, sample_rate_hz)  # (count, size)
-    power = np.mean(frames.astype(np.float64) ** 2, axis=1)
-    loudness_db = _db(power)
-    background_db = float(np.quantile(loudness_db, _BACKGROUND_SHARE))
-    loud = loudness_db > max(background_db + _ABOVE_BACKGROUND_DB, _LOWEST_DB + _ABOVE_BACKGROUND_DB)
-    voiced = loud & (_periodicity(frames, sample_rate_hz) > _VOICED)
-    speech = loud & _widened(voiced, _NEAR_FRAMES)
+    power, speech, background_db = _heard(samples, sample_rate_hz)
     speech_s = float(np.count_nonzero(speech)) * _FRAME_S
-    level_db = float(_db(np.mean(power[speech]))) if speech.any() else _LOWEST_DB
+    level_db = float(_db(float(np.mean(power[speech])))) if speech.any() else _LOWEST_DB
     noise_db = _noise_db(power, speech, background_db)
     quality = Quality(duration_s, min(speech_s, duration_s), level_db, max(0.0, level_db - noise_db))
     _refuse_bad(quality, float(np.max(np.abs(samples))))
@@ -106,6 +102,34 @@ def listen(samples: NDArray[np.float32], sample_rate_hz: int) -> Quality:
         quality.signal_to_noise_db,
         _warnings(quality, clipped),
     )
+
+
+def trimmed(samples: NDArray[np.float32], sample_rate_hz: int) -> NDArray[np.float32]:
+    """A recording without what comes before and after its speech, but no shorter than it must be.
+
+    Args: samples: as `listen` took them, MIN_S or longer.
+    Returns: shape (m,), MIN_S or longer; all of it if there is no speech.
+    """
+    _, speech, _ = _heard(samples, sample_rate_hz)
+    spoken = np.flatnonzero(speech) * round(_FRAME_S * sample_rate_hz)
+    if not len(spoken):
+        return samples
+    margin = round(_MARGIN_S * sample_rate_hz)
+    begin, end = max(0, int(spoken[0]) - margin), min(len(samples), int(spoken[-1]) + margin)
+    missing = max(0, round(MIN_S * sample_rate_hz) - (end - begin))
+    begin = max(0, begin - missing)
+    return samples[begin : max(end, begin + round(MIN_S * sample_rate_hz))]
+
+
+def _heard(samples: NDArray[np.float32], sample_rate_hz: int) -> tuple[NDArray[np.float64], NDArray[np.bool_], float]:
+    """Frame by frame the power and whether it is speech, shape (count,) each; and the level of the background in dB."""
+    frames = _frames(samples, sample_rate_hz)  # (count, size)
+    power = np.mean(frames.astype(np.float64) ** 2, axis=1)
+    loudness_db = _db(power)
+    background_db = float(np.quantile(loudness_db, _BACKGROUND_SHARE))
+    loud = loudness_db > max(background_db + _ABOVE_BACKGROUND_DB, _LOWEST_DB + _ABOVE_BACKGROUND_DB)
+    voiced = loud & (_periodicity(frames, sample_rate_hz) > _VOICED)
+    return power, loud & _widened(voiced, _NEAR_FRAMES), background_db
 
 
 def _refuse_bad(quality: Quality, peak: float) -> None:

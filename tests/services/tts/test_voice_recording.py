@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from services.common.audio import pcm16_of
 from services.common.errors import InvalidRequestError
-from services.tts.voice_recording import MAX_FILE_BYTES, MAX_S, MIN_SPEECH_S, Quality, listen, read
+from services.tts.voice_recording import MAX_FILE_BYTES, MAX_S, MIN_S, MIN_SPEECH_S, Quality, listen, read, trimmed
 from tests.fakes.recordings import RATE_HZ, speech_like, wav
 from tests.fuzz import seeds
 from tests.fuzz.parsers import SHORTEST_SENTENCE
@@ -87,6 +87,22 @@ def test_each_fault_is_said_in_a_sentence(samples: NDArray[np.floating], said: s
 def test_what_may_be_heard_in_the_voice_is_warned_of(samples: Samples, warned: str) -> None:
     (warning,) = heard(samples).warnings
     assert re.search(warned, warning)
+
+
+@pytest.mark.parametrize(("before_s", "after_s"), [(0, 0), (2, 0), (0, 3.5), (1.2, 1.7)])
+def test_what_is_before_and_after_the_speech_is_left_out(before_s: float, after_s: float) -> None:
+    speech = speech_like(6, noise=0)[: round(5.2 * RATE_HZ)]
+    silence = [np.zeros(round(length_s * RATE_HZ), np.float32) for length_s in (before_s, after_s)]
+    left = trimmed(np.concatenate([silence[0], speech, silence[1]]), RATE_HZ)
+    assert len(left) / RATE_HZ == pytest.approx(5.2 + min(before_s, 0.3) + min(after_s, 0.3), abs=0.12)
+    assert np.count_nonzero(left) == np.count_nonzero(speech)
+
+
+@pytest.mark.parametrize("before_s", [0.0, 2.0, 5.0])
+def test_a_recording_stays_as_long_as_it_must_be(before_s: float) -> None:
+    silence = [np.zeros(round(length_s * RATE_HZ), np.float32) for length_s in (before_s, 5.0 - before_s)]
+    left = trimmed(np.concatenate([silence[0], speech_like(2), silence[1]]), RATE_HZ)
+    assert len(left) == round(MIN_S * RATE_HZ)
 
 
 @pytest.mark.data
