@@ -141,7 +141,8 @@ class TextToSpeechServiceServicer(object):
 
     def DeleteVoice(self, request, context):
         """Forgets a voice that was made of a recording, and the recording. It is gone at once: what is spoken in it now is
-        spoken to the end of its utterance. An engine's own voices stay (FAILED_PRECONDITION).
+        spoken to the end of its utterance, and an open stream ends with NOT_FOUND at the next. An engine's own voices stay
+        (FAILED_PRECONDITION).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -55,7 +55,8 @@ class TextToSpeechServiceStub:
     """
     DeleteVoice: _grpc.UnaryUnaryMultiCallable[_tts_pb2.DeleteVoiceRequest, _empty_pb2.Empty]
     """Forgets a voice that was made of a recording, and the recording. It is gone at once: what is spoken in it now is
-    spoken to the end of its utterance. An engine's own voices stay (FAILED_PRECONDITION).
+    spoken to the end of its utterance, and an open stream ends with NOT_FOUND at the next. An engine's own voices stay
+    (FAILED_PRECONDITION).
     """
     GetHealth: _grpc.UnaryUnaryMultiCallable[_tts_pb2.GetHealthRequest, _tts_pb2.GetHealthResponse]
     """What serves here and whether it is ready; UNAVAILABLE (HTTP 503) until it is."""
@@ -86,7 +87,8 @@ class TextToSpeechServiceAsyncStub(TextToSpeechServiceStub):
     """
     DeleteVoice: _aio.UnaryUnaryMultiCallable[_tts_pb2.DeleteVoiceRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Forgets a voice that was made of a recording, and the recording. It is gone at once: what is spoken in it now is
-    spoken to the end of its utterance. An engine's own voices stay (FAILED_PRECONDITION).
+    spoken to the end of its utterance, and an open stream ends with NOT_FOUND at the next. An engine's own voices stay
+    (FAILED_PRECONDITION).
     """
     GetHealth: _aio.UnaryUnaryMultiCallable[_tts_pb2.GetHealthRequest, _tts_pb2.GetHealthResponse]  # type: ignore[assignment]
     """What serves here and whether it is ready; UNAVAILABLE (HTTP 503) until it is."""
@@ -162,7 +164,8 @@ class TextToSpeechServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Forgets a voice that was made of a recording, and the recording. It is gone at once: what is spoken in it now is
-        spoken to the end of its utterance. An engine's own voices stay (FAILED_PRECONDITION).
+        spoken to the end of its utterance, and an open stream ends with NOT_FOUND at the next. An engine's own voices stay
+        (FAILED_PRECONDITION).
         """
 
     @_abc_1.abstractmethod
