@@ -82,8 +82,23 @@ _INSIGHTFACE = Licence(
     allows="research that is not commercial, and nothing else; for other use ask its authors",
     needs_yes=True,
 )
+_CPML = Licence(
+    name="coqui-public-model-licence",
+    title="Coqui Public Model License 1.0.0, non-commercial",
+    url="https://huggingface.co/coqui/XTTS-v2/blob/6c2b0d75eae4b7047358e3b6bd9325f857d43f77/LICENSE.txt",
+    allows="use that is not commercial, of the model and of what it says",
+    needs_yes=True,
+)
+_FREE_VOICES = Licence(
+    name="piper-thorsten-ljspeech",
+    title="CC0 (Thorsten) and public domain (LJ Speech)",
+    url="https://huggingface.co/rhasspy/piper-voices/blob/c10ece1aade47bb51c153c893d14e5bf8e5b7117/README.md",
+    allows="any use, commercial use too",
+    needs_yes=False,
+)
 # The repository that was KwaiVGI/LivePortrait; the older name leads here. Sizes and hashes are those that the hub
-# itself gives for its LFS files; repositories of others that carry the same pointers agree on all of them.
+# itself gives for its LFS files; repositories of others that carry the same pointers agree on all of them. What
+# those of XTTS and Piper's voices are, at least two repositories that have nothing to do with each other say alike.
 _LIVEPORTRAIT = "KlingTeam/LivePortrait"
 _LIVEPORTRAIT_REVISION = "82a4fa6735ca58432b6ce39301b4b9ee066dea47"
 
@@ -151,6 +166,52 @@ MODELS = (
         ),
         companion_of="liveportrait",
         without="the face in a portrait is then found by the small detector of the set-up",
+    ),
+    Model(
+        name="xtts",
+        service="tts",
+        purpose="XTTS v2: a voice in 17 languages that is cloned from seconds of speech, on a GPU",
+        repository="coqui/XTTS-v2",
+        revision="6c2b0d75eae4b7047358e3b6bd9325f857d43f77",
+        licence=_CPML,
+        folder="xtts",
+        files=(
+            HubFile("config.json", 4_368, "ef262b1454dd2a77e1461b0b2cd53e19b8a7624cc131b837d36df67356bc75e8"),
+            HubFile("model.pth", 1_867_929_118, "c7ea20001c6a0a841c77e252d8409f6a74fb423e79b3206a0771ba5989776187"),
+            HubFile("vocab.json", 361_219, "928260878a59da8a72a2a5b7687fea29d5106137669d90945430fe17e415304a"),
+            HubFile("speakers_xtts.pth", 7_754_818, "f0f6137c19a4eab0cbbe4c99b5babacf68b1746e50da90807708c10e645b943b"),
+        ),
+    ),
+    Model(
+        name="piper",
+        service="tts",
+        purpose="Piper: a German and an English voice for one core of a CPU",
+        repository="rhasspy/piper-voices",
+        revision="c10ece1aade47bb51c153c893d14e5bf8e5b7117",
+        licence=_FREE_VOICES,
+        folder="piper",
+        files=(
+            HubFile(
+                "de/de_DE/thorsten/medium/de_DE-thorsten-medium.onnx",
+                63_201_294,
+                "7e64762d8e5118bb578f2eea6207e1a35a8e0c30595010b666f983fc87bb7819",
+            ),
+            HubFile(
+                "de/de_DE/thorsten/medium/de_DE-thorsten-medium.onnx.json",
+                4_819,
+                "974adee790533adb273a1ac88f49027d2a1b8f0f2cf4905954a4791e79264e85",
+            ),
+            HubFile(
+                "en/en_US/ljspeech/medium/en_US-ljspeech-medium.onnx",
+                63_531_379,
+                "6f52a751e2349abe7a76735eb09dc1875298c77ea2342ffd2fef79ff81b87f22",
+            ),
+            HubFile(
+                "en/en_US/ljspeech/medium/en_US-ljspeech-medium.onnx.json",
+                4_972,
+                "141d612cc0a95ed7efc1ca936b845c2364967f2e9217c5dbfcf69fc4d6c65860",
+            ),
+        ),
     ),
 )
 

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import AfterValidator, BaseModel, Field
 from pydantic_settings import SettingsConfigDict
 
-from services.common.settings import PORTS, ServerSettings
+from services.common.settings import PORTS, ServerSettings, absolute
 
-EngineName: TypeAlias = Literal["espeak"]
+EngineName: TypeAlias = Literal["xtts", "espeak"]
+
+
+class XttsSettings(BaseModel, frozen=True, extra="forbid"):
+    """XTTS v2; docs/deployment.md tells how it is installed."""
+
+    dir: Annotated[Path, AfterValidator(absolute)] | None = Field(
+        default=None,
+        description="Folder of the model as it is published (config.json, model.pth, vocab.json, speakers_xtts.pth); "
+        "without it, where `avatar models pull xtts` puts it.",
+    )
+    device: str = Field(
+        default="cuda",
+        pattern=r"^(cpu|cuda(:\d{1,2})?)$",
+        description="Where it speaks: cuda, cuda:1, ... or cpu, which is slower than speech and never taken by auto.",
+    )
 
 
 class TtsSettings(ServerSettings):
@@ -35,3 +51,4 @@ class TtsSettings(ServerSettings):
         le=1000,
         description="Voices kept that were made of recordings; one more is refused with RESOURCE_EXHAUSTED.",
     )
+    xtts: XttsSettings = XttsSettings()

@@ -35,7 +35,11 @@ def test_what_only_the_tests_need_is_not_installed_to_run() -> None:
     assert not only_tests & RUN.keys()
 
 
+def test_production_engines_are_not_installed_to_run() -> None:
+    assert not {"torch", "transformers", "coqui-tts", "ctranslate2"} & RUN.keys()
+
+
 @pytest.mark.parametrize("lock", [RUN, DEV], ids=["run", "dev"])
-def test_large_engines_stay_out(lock: dict[str, str]) -> None:
-    assert not {"torch", "transformers"} & lock.keys()
+def test_no_lock_chooses_a_build_of_pytorch(lock: dict[str, str]) -> None:
+    assert "torch" not in lock
     assert not {name for name in lock if name.startswith("nvidia-")}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from typing import assert_never
 
 from services.common.errors import NotReadyError
+from services.common.model_store import ModelStore
 from services.tts.engine import SpeechEngine
 from services.tts.settings import EngineName, TtsSettings
 
@@ -20,7 +22,7 @@ class Selection:
 
 
 # What auto tries, the best first; the last one runs everywhere.
-_BEST_FIRST: tuple[EngineName, ...] = ("espeak",)
+_BEST_FIRST: tuple[EngineName, ...] = ("xtts", "espeak")
 
 
 def load(settings: TtsSettings) -> Selection:
@@ -45,9 +47,27 @@ def load(settings: TtsSettings) -> Selection:
 def _load(name: EngineName, settings: TtsSettings) -> SpeechEngine:
     """Raises: NotReadyError where the engine cannot run here now; what auto passes over then."""
     match name:
+        case "xtts":
+            return _load_xtts(settings)
         case "espeak":
             from services.tts.engines.espeak import EspeakEngine
 
             return EspeakEngine(settings.max_streams)
         case _:
             assert_never(name)
+
+
+def _load_xtts(settings: TtsSettings) -> SpeechEngine:
+    own = settings.xtts
+    if own.device == "cpu" and settings.engine == "auto":
+        raise NotReadyError('XTTS is slower than speech on device = "cpu"')
+    # Before PyTorch is imported, which takes seconds: most machines without a GPU have no weights either.
+    folder = ModelStore(settings.data_dir).complete_folder("xtts") if own.dir is None else own.dir
+    for package, words in (("torch", "runs on PyTorch"), ("TTS", "is read by coqui-tts")):
+        if importlib.util.find_spec(package) is None:
+            raise NotReadyError(f"XTTS {words}, which is not installed: `pip install 'avatar[xtts]'`")
+    try:
+        from services.tts.engines.xtts.engine import XttsEngine
+    except (ImportError, OSError) as broken:
+        raise NotReadyError(f"XTTS runs on PyTorch, which cannot be imported here: {broken}") from broken
+    return XttsEngine(folder, own.device, settings.max_streams)
