@@ -146,7 +146,8 @@ class SpeechStream(Protocol):
         """Hear more of the stretch, and return the partials that are ready by now; they may lag behind the sound.
 
         Args:
-            samples: shape (n,), in [-1, 1], at the engine's rate.
+            samples: shape (n,), in [-1, 1], at the engine's rate. None at all says that nobody speaks at the moment:
+                the stretch may be over, or sound may follow.
         Raises: EngineError if the model failed; the stream is of no use after it.
         """
         ...

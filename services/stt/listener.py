@@ -31,6 +31,7 @@ _LONGEST_SPEECH_SAMPLES = 30 * SAMPLE_RATE_HZ
 # Sound that is taken in while the turn model thinks; a machine that keeps up with real time never gets that far.
 _LONGEST_QUESTION_SAMPLES = SAMPLE_RATE_HZ // 4
 _TURN_MODEL_TIMEOUT_S = 10.0
+_NO_SOUND = np.zeros(0, np.float32)
 # A room, and the way through network and loudspeaker, hold a voice for so long after its last sample.
 _ECHO_LASTS_SAMPLES = SAMPLE_RATE_HZ // 2
 
@@ -211,17 +212,21 @@ class Listener:
         if silence > _TAIL_SAMPLES:
             pushed = self._pushed_to - self._first_pushed
             ends = silence >= _LONG_SILENCE_SAMPLES or pushed >= _LONG_SPEECH_SAMPLES
-            return self._end_segment() if ends else []
-        transcripts = self._stream.push(self._recent.since(self._pushed_to))
+            return self._end_segment() if ends else self._partials(_NO_SOUND)
+        unheard = self._recent.since(self._pushed_to)
         self._pushed_to = self._recent.end
+        results = self._partials(unheard)
+        if self._pushed_to - self._first_pushed >= _LONGEST_SPEECH_SAMPLES:
+            results += self._end_segment()
+        return results
+
+    def _partials(self, samples: NDArray[np.float32]) -> list[Result]:
         results = []
-        for transcript in transcripts:
+        for transcript in self._stream.push(samples):
             partial = (transcript.text, transcript.stable_characters)
             if self._is_worth_telling(transcript) and partial != self._partial and not self.turns.over_assistant:
                 self._partial = partial
                 results.append(self._result(transcript))
-        if self._pushed_to - self._first_pushed >= _LONGEST_SPEECH_SAMPLES:
-            results += self._end_segment()
         return results
 
     def _end_segment(self) -> list[Result]:

@@ -1,4 +1,7 @@
-"""The recogniser alone, over real gRPC at the pace of speech: first interim, end of turn, final text, errors."""
+"""The recogniser alone, over real gRPC at the pace of speech: first interim, end of turn, final text, errors.
+
+With --engine whisper, the engine without its service: a final alone, and many live streams on one GPU.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from avatar.stt.v1 import stt_pb2, stt_pb2_grpc
 from numpy.typing import NDArray
 
 from services.common.audio import pcm16_of
+from tools.bench import whisper
 from tools.bench.conversation import SENTENCES
 from tools.bench.record import Record, Row, row
 from tools.bench.speech import SAMPLE_RATE_HZ, last_voiced_ms, synthesise
@@ -27,10 +31,14 @@ _SILENCE_S = 2.5
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=int, default=2, help="times that each sentence is spoken")
+    parser.add_argument("--engine", choices=("whisper",), help="measure this engine alone; no service has to run")
+    whisper.options(parser.add_argument_group("with --engine whisper"))
 
 
 async def measure(given: argparse.Namespace) -> Record:
     """Stream each sentence in real time."""
+    if given.engine == "whisper":
+        return await whisper.measure(given)
     interim_ms, final_ms, turn_ms, errors = [], [], [], []
     early = 0
     async with channels(["stt", "tts"]) as to:
@@ -55,7 +63,7 @@ async def measure(given: argparse.Namespace) -> Record:
         row("word error rate, synthetic speech", "%", [100 * value for value in errors], note="see worst"),
         Row("turn ended before the speech did", "%", count, share, share, share, "5", "2", "share"),
     ]
-    return Record("stt", rows, vars(given))
+    return Record("stt", rows, {"runs": given.runs})
 
 
 async def _listen(channel: grpc.aio.Channel, speech: NDArray[np.float32]) -> tuple[dict[str, float], str]:

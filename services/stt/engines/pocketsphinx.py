@@ -153,7 +153,7 @@ class _Stream:
         """As `SpeechStream.push`."""
         worker = self._open_worker()
         self._pushed = True
-        replies: list[dict[str, Any]] = []
+        replies = worker.replies()
         for begin in range(0, len(samples), _CHUNK_SAMPLES):
             chunk = samples[begin : begin + _CHUNK_SAMPLES]
             noise = self._noise.standard_normal(len(chunk), np.float32) * np.float32(_NOISE_LEVEL)

@@ -99,6 +99,16 @@ def test_a_long_push_is_taken_whole(stream: SpeechStream, say: Say) -> None:
     assert final.words[-1].end > 2 * len(say(TEXT))
 
 
+def test_no_sound_at_all_is_a_pause_in_the_stretch_and_changes_nothing(stream: SpeechStream, say: Say) -> None:
+    speech = say(TEXT)
+    for part in np.array_split(speech, 3):
+        stream.push(part)
+        stream.push(speech[:0])
+    (final,) = stream.finish()
+    assert final.text
+    assert final.words[-1].end <= len(speech) + 512
+
+
 def test_streams_do_not_hear_each_other(engine: SpeechEngine, say: Say) -> None:
     one, other = engine.open_stream(ENGLISH), engine.open_stream(ENGLISH)
     try:

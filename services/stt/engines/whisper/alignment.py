@@ -2,66 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-MEDIAN_STATES = 7
 
-
-def token_starts(attention: NDArray[np.float32], text_from: int) -> tuple[int, ...]:
-    """The state at which each token of the text begins, and the end of the last; ascending.
+def token_starts(costs: Sequence[NDArray[np.float64]]) -> list[tuple[int, ...]]:
+    """The state at which each token of some texts begins, and for the last token the end of the text; ascending.
 
     Args:
-        attention: cross-attention of the heads that follow the sound, shape (heads, tokens, states), from the start of
-            the transcript to the last token of the text.
-        text_from: the token before the text, by whose row its first token was written.
-    Source: dynamic time warping over normalised, median-filtered attention, as the reference implementation of Whisper
-        does for word timestamps (https://github.com/openai/whisper/blob/main/whisper/timing.py).
+        costs: for each text (tokens, states): how little the decoder looked at a state when it wrote the token of that
+            row; the last row is that of what follows the text.
+    Source: dynamic time warping, as the reference implementation of Whisper does for word timestamps
+        (https://github.com/openai/whisper/blob/main/whisper/timing.py).
     """
-    heads, tokens, states = attention.shape
-    attention = attention / np.maximum(attention.sum(axis=-1, keepdims=True), 1e-9)
-    spread = np.maximum(attention.std(axis=1, keepdims=True), 1e-6)
-    normalised = (attention - attention.mean(axis=1, keepdims=True)) / spread
-    cost = -_median(normalised.reshape(heads * tokens, states)).reshape(heads, tokens, states).mean(axis=0)
-    return tuple(_warp(cost[text_from:].astype(np.float64)))
+    if not costs:
+        return []
+    tokens, states = (max(cost.shape[axis] for cost in costs) for axis in (0, 1))
+    # Skewed, so that each step of the recursion is one vector over all texts: [s, text, i] is token i at state s - i.
+    skewed = np.full((tokens + states - 1, len(costs), tokens), np.inf)
+    for number, cost in enumerate(costs):
+        for token, of_token in enumerate(cost):
+            skewed[token : token + len(of_token), number, token] = of_token
+    # What lies beyond a text's own corner is never asked for: each entry follows from smaller ones.
+    came_by = np.zeros((tokens + states - 1, len(costs), tokens), np.int8)
+    before = np.full((len(costs), tokens + 1), np.inf)
+    last = before.copy()
+    before[:, 0] = 0.0
+    choices = np.empty((3, len(costs), tokens))
+    for step, cost in enumerate(skewed):
+        choices[0], choices[1], choices[2] = before[:, :-1], last[:, :-1], last[:, 1:]
+        came_by[step] = choices.argmin(axis=0)
+        before, last = last, np.full_like(last, np.inf)
+        last[:, 1:] = choices.min(axis=0) + cost
+    return [_way_back(came_by[:, number], *cost.shape) for number, cost in enumerate(costs)]
 
 
-def _median(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each row with the median of its neighbourhood in place of each value."""
-    reach = MEDIAN_STATES // 2
-    if rows.shape[1] <= reach:
-        return rows
-    padded = np.pad(rows, ((0, 0), (reach, reach)), mode="reflect")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, MEDIAN_STATES, axis=1)
-    return np.partition(windows, reach, axis=-1)[..., reach]
-
-
-def _warp(cost: NDArray[np.float64]) -> list[int]:
-    """The first state of each row on the cheapest monotonic path through a cost of the shape (tokens, states)."""
-    tokens, states = cost.shape
-    # Skewed so that each step of the recursion is one vector: entry [i + j, i] is token i at state j.
-    skewed = np.full((tokens + states - 1, tokens), np.inf)
-    rows = np.arange(tokens)
-    for state in range(states):
-        skewed[rows + state, rows] = cost[:, state]
-    total = np.full((tokens + states + 1, tokens + 1), np.inf)
-    total[0, 0] = 0.0
-    came_by = np.zeros((tokens + states + 1, tokens + 1), np.int8)
-    for step in range(tokens + states - 1):
-        # total[s + 2, i + 1] is the cheapest way to token i at state s - i.
-        choices = np.stack([total[step, :-1], total[step + 1, :-1], total[step + 1, 1:]])
-        best = choices.argmin(axis=0)
-        came_by[step + 2, 1:] = best
-        total[step + 2, 1:] = choices[best, rows] + skewed[step]
+def _way_back(came_by: NDArray[np.int8], tokens: int, states: int) -> tuple[int, ...]:
+    """The first state of each token on the cheapest way from corner to corner."""
     starts = [0] * tokens
     token, state = tokens - 1, states - 1
     while token >= 0 and state >= 0:
         starts[token] = state
-        match came_by[token + state + 2, token + 1]:
+        match came_by[token + state, token]:
             case 0:
                 token, state = token - 1, state - 1
             case 1:
                 token -= 1
             case _:
                 state -= 1
-    return starts
+    return tuple(starts)

@@ -42,6 +42,17 @@ class Sizes:
     tokens: int = MAX_TOKENS
 
 
+# Of the models that there are, for those who measure without weights.
+OFFICIAL = {
+    "tiny": Sizes(384, 4, 6, 1536, 4, 6, 1536, 51_865, 80),
+    "base": Sizes(512, 6, 8, 2048, 6, 8, 2048, 51_865, 80),
+    "small": Sizes(768, 12, 12, 3072, 12, 12, 3072, 51_865, 80),
+    "medium": Sizes(1024, 24, 16, 4096, 24, 16, 4096, 51_865, 80),
+    "large-v3": Sizes(1280, 32, 20, 5120, 32, 20, 5120, 51_866, 128),
+    "large-v3-turbo": Sizes(1280, 32, 20, 5120, 4, 20, 5120, 51_866, 128),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
     """A folder that holds a model.

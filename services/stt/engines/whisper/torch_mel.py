@@ -23,12 +23,10 @@ class Spectrograms:
 
     def of(self, sounds: Sequence[NDArray[np.float32]]) -> Tensor:
         """As `mel.log_mel` for each: shape (batch, bands, 3000)."""
-        padded = torch.zeros(len(sounds), WINDOW_SAMPLES)
+        padded = torch.zeros(len(sounds), WINDOW_SAMPLES, device=self._device)
         for row, sound in zip(padded, sounds, strict=True):
             row[: len(sound)] = torch.from_numpy(sound)
-        transformed = torch.stft(
-            padded.to(self._device), mel.FFT_SAMPLES, mel.HOP_SAMPLES, window=self._window, return_complex=True
-        )
+        transformed = torch.stft(padded, mel.FFT_SAMPLES, mel.HOP_SAMPLES, window=self._window, return_complex=True)
         power = transformed[..., :-1].abs().square()
         columns = (self._filters @ power).clamp(min=mel.FLOOR).log10()
         loudest = columns.amax(dim=(1, 2), keepdim=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from services.stt.engines.whisper.runtime import MAX_TOKENS, Decoded, Prompt
 from services.stt.engines.whisper.torch_mel import Spectrograms
 from services.stt.engines.whisper.vocabulary import Vocabulary
 
+_MEDIAN_STATES = 7
 # Prompts are filled up to one of these, so that few graphs serve all of them.
 _PROMPT_TOKENS = (8, 32, 128, MAX_TOKENS)
 
@@ -38,7 +41,8 @@ def device_of(name: str) -> torch.device:
 class _Part:
     """A piece of work on fixed buffers: a CUDA graph, or the plain calls on a CPU."""
 
-    def __init__(self, work: Callable[[], None], device: torch.device) -> None:
+    def __init__(self, work: Callable[[], None], device: torch.device, pool: Any) -> None:
+        """Args: pool: scratch memory that all parts share, because only one of them runs at a time."""
         self._replay = work
         if device.type != "cuda":
             return
@@ -50,7 +54,7 @@ class _Part:
                 work()
         torch.cuda.current_stream(device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             work()
         self._replay = graph.replay
 
@@ -119,14 +123,14 @@ class _Bucket:
             length: torch.zeros(batch, length, sizes.width, dtype=whole.keys.dtype, device=device)
             for length in _PROMPT_TOKENS
         }
-        self.hear = _Part(self._hear, device)
-        self.step = _Part(self._step, device)
+        self.hear = _Part(self._hear, device, owner.pool)
+        self.step = _Part(self._step, device, owner.pool)
         self._fills: dict[int, _Part] = {}
 
     def fill(self, length: int) -> None:
         """Take in the prompts of one length."""
         if length not in self._fills:
-            self._fills[length] = _Part(lambda: self._fill(length), self._owner.device)
+            self._fills[length] = _Part(lambda: self._fill(length), self._owner.device, self._owner.pool)
         self._fills[length].run()
 
     def _hear(self) -> None:
@@ -151,8 +155,8 @@ class _Bucket:
         row, end = self.row, self._owner.vocabulary.end
         log_probabilities = (row.logits + suppressed).log_softmax(dim=-1)
         best, token = log_probabilities.max(dim=-1)
-        row.total.add_(torch.where(row.finished, 0.0, best))
-        token = torch.where(row.finished, end, token)
+        row.total.add_(best.masked_fill(row.finished, 0.0))
+        token = token.masked_fill(row.finished, end)
         row.written.index_copy_(1, row.step, token[:, None])
         row.log_probabilities.index_copy_(1, row.step, best[:, None])
         row.step.add_(1)
@@ -183,6 +187,7 @@ class TorchRuntime:
         self._suppressed_first = self._minus_infinity((*generation.suppressed, *generation.suppressed_first))
         self._languages = torch.tensor(sorted(vocabulary.languages.values()), device=device, dtype=torch.long)
         with self._working():
+            self.pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
             self._spectrograms = Spectrograms(network.sizes.bands, device)
             self.cache = network.new_cache(max_batch, len(heads))
             self.columns = self.cache.keys.new_zeros(max_batch, network.sizes.bands, 2 * network.sizes.states)
@@ -251,7 +256,8 @@ class TorchRuntime:
         row, end = self._loaded.row, self.vocabulary.end
         steps = int(row.step)
         written, likely = row.written[:, :steps].tolist(), row.log_probabilities[:, :steps].exp().tolist()
-        total, decoded = row.total.tolist(), []
+        total = row.total.tolist()
+        texts, costs = [], []
         for number, prompt in enumerate(prompts):
             new = written[number][: prompt.max_new]
             is_complete = end in new
@@ -261,8 +267,13 @@ class TorchRuntime:
                 # The last token was chosen, but never taken in: nothing was looked at behind it.
                 last -= 1
             looked_at = self._loaded.cache.looked_at[number, :, prompt.transcript_at : last, : prompt.states]
-            text_from = len(prompt.start) - 1 - prompt.transcript_at
-            starts = token_starts(looked_at.float().cpu().numpy(), text_from)
+            # From the row by which the first token of the text was written.
+            costs.append(_cost(looked_at)[len(prompt.start) - 1 - prompt.transcript_at :].cpu().numpy())
+            texts.append((new, is_complete))
+        decoded = []
+        for number, (prompt, (new, is_complete), starts) in enumerate(
+            zip(prompts, texts, token_starts(costs), strict=True)
+        ):
             tokens = (*prompt.text, *new)
             starts += (prompt.states - 1,) * (len(tokens) + 1 - len(starts))
             average = total[number] / (len(new) + is_complete) if new or is_complete else 0.0
@@ -295,8 +306,28 @@ class TorchRuntime:
     @contextmanager
     def _working(self) -> Iterator[None]:
         try:
-            with torch.inference_mode():
+            on_device = torch.cuda.device(self.device) if self.device.type == "cuda" else contextlib.nullcontext()
+            with torch.inference_mode(), on_device:
                 yield
         except RuntimeError as failed:
             line = (str(failed).splitlines() or [type(failed).__name__])[0]
             raise EngineError(f"PyTorch failed on {self.device}: {line}") from failed
+
+
+def _cost(attention: Tensor) -> Tensor:
+    """How little each token looks at each state, for `token_starts`.
+
+    Args: attention: of the heads that follow the sound, (heads, tokens, states), from the start of the transcript on.
+    Returns: (tokens, states), float64.
+    Source: normalised, median-filtered attention, as the reference implementation of Whisper has it for word timestamps
+        (https://github.com/openai/whisper/blob/main/whisper/timing.py).
+    """
+    attention = attention.float()
+    attention = attention / attention.sum(dim=-1, keepdim=True).clamp(min=1e-9)
+    spread = attention.std(dim=1, keepdim=True, correction=0).clamp(min=1e-6)
+    normal = (attention - attention.mean(dim=1, keepdim=True)) / spread
+    reach = _MEDIAN_STATES // 2
+    if normal.shape[-1] > reach:
+        padded = torch.nn.functional.pad(normal, (reach, reach), mode="reflect")
+        normal = padded.unfold(-1, _MEDIAN_STATES, 1).median(dim=-1).values
+    return -normal.mean(dim=0).double()

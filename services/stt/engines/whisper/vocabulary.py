@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import tokenizers
+from typing import Any, Protocol
 
 from services.common.errors import NotReadyError
 
@@ -18,17 +17,28 @@ _OPENING = "\"'“¿([{-«„"
 _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
 
 
+class Tokenizer(Protocol):
+    """What is used of tokenizers.Tokenizer."""
+
+    def encode(self, sequence: str, *, add_special_tokens: bool) -> Any: ...
+
+    def decode(self, ids: list[int]) -> str: ...
+
+    def get_vocab_size(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
     """The tokens of one model.
 
     Attributes:
+        tokenizer: text to tokens and back.
         languages: a language's token by its subtag; empty for a model that hears English only.
         transcribe, translate: the tasks; None for a model that hears English only.
         first_special: this and all that follow are no text.
     """
 
-    tokenizer: tokenizers.Tokenizer
+    tokenizer: Tokenizer
     end: int
     start: int
     languages: dict[str, int]
@@ -94,6 +104,8 @@ def read_vocabulary(file: Path, *, is_multilingual: bool) -> Vocabulary:
     Args: is_multilingual: what the model hears; every tokenizer names the languages.
     Raises: NotReadyError in a sentence.
     """
+    import tokenizers
+
     try:
         tokenizer = tokenizers.Tokenizer.from_file(str(file))
     # The library raises nothing more specific.

@@ -85,17 +85,21 @@ def test_large_v3_is_not_taken_unasked_where_there_is_no_gpu(loaded: Loaded, tmp
     assert loaded("large-v3", tmp_path).capabilities.runs_on.startswith("PyTorch")
 
 
-def test_auto_falls_back_to_the_embedded_engine_and_says_why(tmp_path: Path) -> None:
-    selection = engines.load(SttSettings(**{"AVATAR_DATA_DIR": tmp_path}))
+def test_auto_falls_back_to_the_embedded_engine_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AVATAR_DATA_DIR", str(tmp_path))
+    selection = engines.load(SttSettings())
     selection.engine.close()
     assert selection.name == "pocketsphinx"
     assert "there is no Whisper model in" in selection.reason
     assert selection.reason.endswith("understands English only")
 
 
-def test_auto_takes_whisper_where_its_weights_are(tmp_path: Path, ctranslate2_folder: Path) -> None:
+def test_auto_takes_whisper_where_its_weights_are(
+    tmp_path: Path, ctranslate2_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVATAR_DATA_DIR", str(tmp_path))
     shutil.copytree(ctranslate2_folder, tmp_path / "models" / "whisper-small")
-    selection = engines.load(SttSettings(**{"AVATAR_DATA_DIR": tmp_path}))
+    selection = engines.load(SttSettings())
     selection.engine.close()
     assert selection.name == "whisper"
     assert "CTranslate2" in selection.reason

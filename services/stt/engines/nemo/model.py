@@ -1,0 +1,188 @@
+"""A model in the layout in which it is published as ONNX, and what it writes for a batch of sounds."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.common.errors import NotReadyError
+from services.stt.engine import Word
+
+SAMPLE_RATE_HZ = 16_000
+# What both were trained on, English first; neither says which of them it hears.
+LANGUAGES = tuple("en bg cs da de el es et fi fr hr hu it lt lv mt nl pl pt ro ru sk sl sv uk".split())
+_TOKEN_S = 0.08
+_CPU_THREADS = 4
+_CUDA = "CUDAExecutionProvider"
+# On a CPU several sounds at once take as long as one after the other, and the first waits for the last.
+_GPU_BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One of the two models.
+
+    Attributes:
+        type: onnx-asr's name of its architecture.
+        quantization: of the files that are read; empty for those at full size.
+        tells_words: it says where words are.
+        translates: it writes the text in another language.
+    """
+
+    name: str
+    type: str
+    quantization: str
+    files: tuple[str, ...]
+    tells_words: bool
+    translates: bool
+
+
+PARAKEET = Kind(
+    "parakeet",
+    "nemo-conformer-tdt",
+    "int8",
+    ("encoder-model.int8.onnx", "decoder_joint-model.int8.onnx", "vocab.txt", "config.json"),
+    tells_words=True,
+    translates=False,
+)
+CANARY = Kind(
+    "canary",
+    "nemo-conformer-aed",
+    "",
+    ("encoder-model.onnx", "decoder-model.onnx", "vocab.txt", "config.json"),
+    tells_words=False,
+    translates=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A sound, shape (n,), in [-1, 1], at SAMPLE_RATE_HZ, at most 30 s, and the languages of speech and text."""
+
+    sound: NDArray[np.float32]
+    language: str
+    written_in: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What was written; words with their places in the sound, none where the model does not say."""
+
+    text: str
+    words: tuple[Word, ...] = ()
+
+
+class Model:
+    """A loaded model; used by one thread at a time."""
+
+    def __init__(self, kind: Kind, folder: Path, device: str) -> None:
+        """Args: folder: the published files; device: "auto", "cpu" or "cuda".
+
+        Raises: NotReadyError, in a sentence, if the library, a file or the device is missing, or a file is damaged.
+        """
+        if importlib.util.find_spec("onnx_asr") is None:
+            raise NotReadyError(f"{kind.name} is read by onnx-asr, which is not installed: `pip install 'avatar[nemo]'`")
+        if lacking := [name for name in kind.files if not (folder / name).is_file()]:
+            raise NotReadyError(
+                f"{kind.name} reads {', '.join(kind.files)}, and {folder} lacks {', '.join(lacking)}; "
+                f"`avatar models pull {kind.name}` fetches them"
+            )
+        import onnxruntime
+
+        has_cuda = _CUDA in onnxruntime.get_available_providers()
+        if device == "cuda" and not has_cuda:
+            raise NotReadyError("onnxruntime has no CUDA here: install onnxruntime-gpu, or use the device cpu")
+        self._on_gpu = has_cuda and device != "cpu"
+        options = onnxruntime.SessionOptions()
+        threads = min(_CPU_THREADS, os.cpu_count() or 1)
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        self.kind = kind
+        self._model = _loaded(kind, folder, options, self._on_gpu)
+        self._knows = self._languages_of_vocabulary() if kind.translates else set(LANGUAGES)
+
+    @property
+    def max_batch(self) -> int:
+        """Sounds that are worth taking at once."""
+        return _GPU_BATCH if self._on_gpu else 1
+
+    @property
+    def description(self) -> str:
+        """For people."""
+        return "onnxruntime, CUDA" if self._on_gpu else "onnxruntime, CPU"
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Primary subtags, English first."""
+        return tuple(language for language in LANGUAGES if language in self._knows)
+
+    def _languages_of_vocabulary(self) -> set[str]:
+        vocabulary = self._model.asr._vocab.values()
+        return {token[2:-2] for token in vocabulary if token.startswith("<|") and token.endswith("|>")}
+
+    def write(self, requests: Sequence[Request]) -> list[Heard]:
+        """Args: requests: of the same languages. Returns: in their order."""
+        options: dict[str, Any] = {}
+        if self.kind.translates:
+            options = {"language": requests[0].language, "target_language": requests[0].written_in, "pnc": True}
+        results = self._model.recognize([request.sound for request in requests], **options)
+        return [
+            Heard(" ".join(result.text.split()), self._words(result, len(request.sound)))
+            for result, request in zip(results, requests, strict=True)
+        ]
+
+    def _words(self, result: Any, samples: int) -> tuple[Word, ...]:
+        if not self.kind.tells_words or not result.tokens or result.timestamps is None:
+            return ()
+        certain = result.logprobs or [None] * len(result.tokens)
+        return words_of(result.tokens, result.timestamps, certain, samples)
+
+
+def words_of(
+    tokens: Sequence[str], times_s: Sequence[float], logprobs: Sequence[float | None], samples: int
+) -> tuple[Word, ...]:
+    """Tokens joined to words.
+
+    A word begins with a token that begins with a blank, and lasts until the next one does, but for no longer than a
+    token's frame after its last one; its confidence is the geometric mean of its tokens' probabilities.
+
+    Args: times_s: when each token was written, rising; samples: of the sound.
+    """
+    groups: list[list[int]] = []
+    for index, token in enumerate(tokens):
+        if not groups or token.startswith(" "):
+            groups.append([])
+        groups[-1].append(index)
+    words = []
+    for number, group in enumerate(groups):
+        text = "".join(tokens[index] for index in group).strip()
+        start = min(round(times_s[group[0]] * SAMPLE_RATE_HZ), samples)
+        end = round((times_s[group[-1]] + _TOKEN_S) * SAMPLE_RATE_HZ)
+        if number + 1 < len(groups):
+            end = min(end, round(times_s[groups[number + 1][0]] * SAMPLE_RATE_HZ))
+        known = [logprobs[index] for index in group]
+        sure = [each for each in known if each is not None]
+        confidence = float(np.exp(np.mean(sure))) if sure and len(sure) == len(known) else None
+        if text:
+            words.append(Word(text, start, max(min(end, samples), start), confidence))
+    return tuple(words)
+
+
+def _loaded(kind: Kind, folder: Path, options: Any, on_gpu: bool) -> Any:  # noqa: FBT001
+    import onnx_asr
+
+    providers = [_CUDA, "CPUExecutionProvider"] if on_gpu else ["CPUExecutionProvider"]
+    try:
+        return onnx_asr.load_model(
+            kind.type, folder, quantization=kind.quantization or None, sess_options=options, providers=providers
+        ).with_timestamps()
+    # onnxruntime and the library raise what they like for a file that is none of theirs.
+    except Exception as damaged:
+        first = next(iter(str(damaged).splitlines()), type(damaged).__name__)[:300]
+        raise NotReadyError(f"a file of {kind.name} in {folder} is damaged, or of another model: {first}") from damaged
