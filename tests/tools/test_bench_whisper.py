@@ -17,10 +17,10 @@ async def rows_of(arguments: Sequence[str]) -> list[Row]:
 
 async def test_every_measure_is_taken_by_number_of_streams() -> None:
     few = ["--random-weights", "narrow", "--device", "cpu", "--max-batch", "1", "--repeat", "1", "--plain-repeat", "1"]
-    rows = await rows_of([*few, "--seconds", "1.5", "--streams", "1", "2", "--stretches", "2"])
+    rows = await rows_of([*few, "--seconds", "0.8", "--streams", "1", "2", "--stretches", "2"])
     by_name = {row.measure: row for row in rows}
-    assert by_name["1.5 s of speech, 6 tokens to final, batch 1"].p50 > 0
-    assert by_name["1.5 s of speech, 6 tokens, by a plain loop without a cache"].p50 > 0
+    assert by_name["0.8 s of speech, 3 tokens to final, batch 1"].p50 > 0
+    assert by_name["0.8 s of speech, 3 tokens, by a plain loop without a cache"].p50 > 0
     for streams in (1, 2):
         assert by_name[f"{streams} streams: first sample to first interim"].p50 > 300
         assert by_name[f"{streams} streams: word spoken to word in an interim"].count >= streams

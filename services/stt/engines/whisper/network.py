@@ -27,6 +27,24 @@ class Attention(nn.Module):
         self.q_proj = nn.Linear(width, width)
         self.out_proj = nn.Linear(width, width)
 
+        self._fused: tuple[Tensor, Tensor] | None = None
+
+    def fuse(self) -> None:
+        """Make query, key and value one multiplication. The projections stay what they are, as parts of it."""
+        parts = (self.q_proj, self.k_proj, self.v_proj)
+        weight = torch.cat([part.weight for part in parts])
+        bias = torch.cat([torch.zeros_like(self.v_proj.bias) if part.bias is None else part.bias for part in parts])
+        for part, rows in zip(parts, weight.chunk(3), strict=True):
+            part.weight.data = rows
+        self._fused = weight, bias
+
+    def project(self, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value, (batch, heads, time, width / heads) each. Args: states: (batch, time, width)."""
+        if self._fused is None:
+            return self.split(self.q_proj(states)), self.split(self.k_proj(states)), self.split(self.v_proj(states))
+        query, key, value = functional.linear(states, *self._fused).chunk(3, dim=-1)
+        return self.split(query), self.split(key), self.split(value)
+
     def split(self, states: Tensor) -> Tensor:
         """(batch, time, width) to (batch, heads, time, width / heads)."""
         batch, time, width = states.shape
@@ -53,8 +71,7 @@ class EncoderLayer(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         own = self.self_attn
         normal = self.self_attn_layer_norm(states)
-        query, key, value = (own.split(part(normal)) for part in (own.q_proj, own.k_proj, own.v_proj))
-        states = states + own.joined(functional.scaled_dot_product_attention(query, key, value))
+        states = states + own.joined(functional.scaled_dot_product_attention(*own.project(normal)))
         fed: Tensor = states + self.fc2(functional.gelu(self.fc1(self.final_layer_norm(states))))
         return fed
 
@@ -148,18 +165,18 @@ class Decoder(nn.Module):
         batch, time = tokens.shape
         rows = torch.arange(batch, device=tokens.device)[:, None].expand(batch, time)
         visible = torch.arange(cache.keys.shape[3], device=tokens.device) <= positions[..., None]
-        mask = visible[:, None]  # (batch, 1, time, 448)
+        # Added once for all layers: (batch, 1, time, 448).
+        mask = torch.zeros_like(visible, dtype=cache.keys.dtype).masked_fill(~visible, -torch.inf)[:, None]
         states = self.embed_tokens(tokens) + self.embed_positions(positions)
         first_head = 0
         for number, layer in enumerate(self._layers()):
             own, sound = layer.self_attn, layer.encoder_attn
             normal = layer.self_attn_layer_norm(states)
-            cache.keys[number][rows, :, positions] = own.split(own.k_proj(normal)).transpose(1, 2)
-            cache.values[number][rows, :, positions] = own.split(own.v_proj(normal)).transpose(1, 2)
+            query, key, value = own.project(normal)
+            cache.keys[number][rows, :, positions] = key.transpose(1, 2)
+            cache.values[number][rows, :, positions] = value.transpose(1, 2)
             states = states + own.joined(
-                functional.scaled_dot_product_attention(
-                    own.split(own.q_proj(normal)), cache.keys[number], cache.values[number], attn_mask=mask
-                )
+                functional.scaled_dot_product_attention(query, cache.keys[number], cache.values[number], attn_mask=mask)
             )
             query = sound.split(sound.q_proj(layer.encoder_attn_layer_norm(states)))
             heads = heads_of_layer[number]
@@ -192,6 +209,12 @@ class Whisper(nn.Module):
     def scores(self, states: Tensor) -> Tensor:
         """The logits of the next token, in float32."""
         return functional.linear(states, self.decoder.embed_tokens.weight).float()
+
+    def fuse(self) -> None:
+        """Do in one multiplication what can be done in one; once the weights are there."""
+        for module in self.modules():
+            if isinstance(module, EncoderLayer | DecoderLayer):
+                module.self_attn.fuse()
 
     def new_cache(self, batch: int, alignment_heads: int) -> Cache:
         """Buffers for a batch, on the network's device, in its number format."""

@@ -171,6 +171,7 @@ class TorchRuntime:
         self, network: Whisper, vocabulary: Vocabulary, generation: Generation, device: torch.device, max_batch: int
     ) -> None:
         """Args: network: on the device; max_batch: windows at once, a power of two."""
+        network.fuse()
         self.network = network
         self.vocabulary = vocabulary
         self.device = device
