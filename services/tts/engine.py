@@ -244,7 +244,7 @@ def resolve_style(
     """Fill in the defaults and refuse what the engine cannot do.
 
     Args:
-        voice: an id; empty for the first voice that speaks the language.
+        voice: an id; empty for the first voice that speaks the language, and its region where one is named.
         language: a BCP-47 tag; empty for "en", or for the first language of a voice that does not speak that.
         speaking_rate: 0.5 to 2; 0 for 1.
         voices: those that there are, the default one first; empty for the engine's own.
@@ -254,8 +254,9 @@ def resolve_style(
     able = [known for known in voices if known.id == voice] if voice else voices
     if not able:
         raise NotFoundError(f"there is no voice voices/{voice[:80]}; there are {names_of(voices)}")
-    pairs = ((known, language_among(languages_of(known, capabilities), language or "en")) for known in able)
-    chosen, found = next((pair for pair in pairs if pair[1]), (able[0], None))
+    pairs = [(known, language_among(languages_of(known, capabilities), language or "en")) for known in able]
+    # Of several voices the one that speaks most exactly what was asked for; of those that speak it alike, the first.
+    chosen, found = max(pairs, key=lambda pair: len(pair[1] or ""))
     if found is None and not language:
         found = languages_of(chosen, capabilities)[0]
     if found is None:

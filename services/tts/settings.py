@@ -10,7 +10,7 @@ from pydantic_settings import SettingsConfigDict
 
 from services.common.settings import PORTS, ServerSettings, absolute
 
-EngineName: TypeAlias = Literal["xtts", "espeak"]
+EngineName: TypeAlias = Literal["xtts", "piper", "espeak"]
 
 
 class XttsSettings(BaseModel, frozen=True, extra="forbid"):
@@ -25,6 +25,22 @@ class XttsSettings(BaseModel, frozen=True, extra="forbid"):
         default="cuda",
         pattern=r"^(cpu|cuda(:\d{1,2})?)$",
         description="Where it speaks: cuda, cuda:1, ... or cpu, which is slower than speech and never taken by auto.",
+    )
+
+
+class PiperSettings(BaseModel, frozen=True, extra="forbid"):
+    """Piper's voices, each of which speaks one language."""
+
+    dir: Annotated[Path, AfterValidator(absolute)] | None = Field(
+        default=None,
+        description="Folder with voices as they are published (NAME.onnx and NAME.onnx.json, in folders below it too); "
+        "without it, where `avatar models pull piper` puts them.",
+    )
+    max_loaded: int = Field(
+        default=4,
+        ge=1,
+        le=100,
+        description="Voices kept in memory, about 100 MB each; one more takes the place of the least lately used one.",
     )
 
 
@@ -52,3 +68,4 @@ class TtsSettings(ServerSettings):
         description="Voices kept that were made of recordings; one more is refused with RESOURCE_EXHAUSTED.",
     )
     xtts: XttsSettings = XttsSettings()
+    piper: PiperSettings = PiperSettings()

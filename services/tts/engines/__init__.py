@@ -22,7 +22,7 @@ class Selection:
 
 
 # What auto tries, the best first; the last one runs everywhere.
-_BEST_FIRST: tuple[EngineName, ...] = ("xtts", "espeak")
+_BEST_FIRST: tuple[EngineName, ...] = ("xtts", "piper", "espeak")
 
 
 def load(settings: TtsSettings) -> Selection:
@@ -49,6 +49,8 @@ def _load(name: EngineName, settings: TtsSettings) -> SpeechEngine:
     match name:
         case "xtts":
             return _load_xtts(settings)
+        case "piper":
+            return _load_piper(settings)
         case "espeak":
             from services.tts.engines.espeak import EspeakEngine
 
@@ -71,3 +73,13 @@ def _load_xtts(settings: TtsSettings) -> SpeechEngine:
     except (ImportError, OSError) as broken:
         raise NotReadyError(f"XTTS runs on PyTorch, which cannot be imported here: {broken}") from broken
     return XttsEngine(folder, own.device, settings.max_streams)
+
+
+def _load_piper(settings: TtsSettings) -> SpeechEngine:
+    own = settings.piper
+    folder = ModelStore(settings.data_dir).complete_folder("piper") if own.dir is None else own.dir
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise NotReadyError("Piper's voices run on onnxruntime, which is not installed: `pip install 'avatar[tts]'`")
+    from services.tts.engines.piper import PiperEngine
+
+    return PiperEngine(folder, settings.max_streams, own.max_loaded)

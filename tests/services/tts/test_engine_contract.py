@@ -16,6 +16,7 @@ from services.common.errors import InvalidRequestError, NotFoundError, Unsupport
 from services.tts.engine import Conditioning, SpeechChunk, SpeechEngine, Viseme, find_language, resolve_style
 from services.tts.engines.espeak import EspeakEngine
 from services.tts.voice_store import MAX_ARRAYS_BYTES
+from tests.fakes import piper_voice
 from tests.fakes.recordings import RATE_HZ as RECORDED_HZ
 from tests.fakes.recordings import speech_like
 from tests.fakes.speaking_engine import SpeakingEngine
@@ -23,6 +24,7 @@ from tests.services.tts.xtts import tiny
 
 ENGINES: dict[str, Callable[[int], SpeechEngine]] = {
     "espeak": EspeakEngine,
+    "piper": piper_voice.engine,
     "fake": SpeakingEngine,
     "cloning fake": partial(SpeakingEngine, clones_as="fake-1"),
     "xtts": tiny.engine,

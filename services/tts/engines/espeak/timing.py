@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.tts.engine import PhonemeSpan, WordSpan
-from services.tts.engines.espeak.library import Recording, WordEvent
+from services.tts.engines.espeak.library import PhonemeEvent, Recording, WordEvent
 from services.tts.speakable import SpeakableText, Token, tokens_of
 from services.tts.visemes import letters_of
 
@@ -70,10 +71,10 @@ def ipa_of(name: str) -> str:
     return _RELEASES.get(symbol, symbol)
 
 
-def _onsets(recording: Recording) -> list[_Onset]:
+def _onsets(events: Sequence[WordEvent | PhonemeEvent]) -> list[_Onset]:
     onsets: list[_Onset] = []
     word = -1
-    for event in recording.events:
+    for event in events:
         if isinstance(event, WordEvent):
             word += 1
             continue
@@ -225,9 +226,31 @@ def _disjoint(words: list[WordSpan]) -> list[WordSpan]:
 
 def timing_of(spoken: SpeakableText, recording: Recording) -> Timing:
     """The spans of a recording of `spoken.text`; text ranges are those of the source text."""
-    onsets = _onsets(recording)
+    onsets = _onsets(recording.events)
     spans = _with_silent_pauses(recording.samples, onsets, _phonemes(recording.samples, onsets))
+    return _timing(spoken, recording.events, onsets, spans)
+
+
+def timing_of_events(spoken: SpeakableText, events: Sequence[WordEvent | PhonemeEvent], length: int) -> Timing:
+    """The spans of speech of `spoken.text` whose phonemes begin exactly where the events say, the first one at 0.
+
+    Args: length: of the speech, in samples.
+    """
+    onsets = _onsets(events)
+    ends = [*(onset.sample for onset in onsets[1:]), length]
+    spans = [
+        PhonemeSpan(onset.symbol, onset.sample, end, onset.is_stressed) for onset, end in zip(onsets, ends, strict=True)
+    ]
+    return _timing(spoken, events, onsets, spans)
+
+
+def _timing(
+    spoken: SpeakableText,
+    events: Sequence[WordEvent | PhonemeEvent],
+    onsets: list[_Onset],
+    spans: list[PhonemeSpan],
+) -> Timing:
     tokens = tokens_of(spoken.text)
-    events = [event for event in recording.events if isinstance(event, WordEvent)]
-    words = _words(spoken, tokens, events, onsets, spans) if tokens else []
+    word_events = [event for event in events if isinstance(event, WordEvent)]
+    words = _words(spoken, tokens, word_events, onsets, spans) if tokens else []
     return Timing(tuple(words), tuple(span for span in spans if span.end > span.start))
