@@ -323,7 +323,7 @@ def test_older_configurations_without_language_and_frame_length_are_understood(t
 def test_the_halves_share_no_weights(folder: Path) -> None:
     for voice in find(folder):
         halves = split(voice.path)
-        assert halves.vocoder_inputs == (("sid",) if len(voice.speakers) > 1 else ())
+        assert halves.seam.vocoder_inputs == (("sid",) if len(voice.speakers) > 1 else ())
         assert len(halves.front) + len(halves.vocoder) < voice.path.stat().st_size + 2_000
 
 

@@ -25,23 +25,31 @@ _MOST_STEPS_BACK = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Halves:
-    """Both halves as ONNX files, and the names of what goes from one to the other.
+class Seam:
+    """The names of what goes into both halves, and from one to the other.
 
     Args:
-        front: from the inputs of the voice to `durations`, frames for each phoneme, and `latents`.
-        vocoder: from `latents` to `sound`.
-        front_inputs: what it takes.
-        vocoder_inputs: what it takes besides: the speaker, in voices of several.
+        durations: frames for each phoneme, which the front makes.
+        latents: what the front makes and the vocoder takes.
+        sound: what the vocoder makes.
+        front_inputs: what the front takes.
+        vocoder_inputs: what the vocoder takes besides: the speaker, in voices of several.
     """
 
-    front: bytes
-    vocoder: bytes
     durations: str
     latents: str
     sound: str
     front_inputs: tuple[str, ...]
     vocoder_inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """Both halves as ONNX files."""
+
+    front: bytes
+    vocoder: bytes
+    seam: Seam
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,9 +219,5 @@ def split(path: Path) -> Halves:
     return Halves(
         front=head + _message(_MODEL_GRAPH, front),
         vocoder=head + _message(_MODEL_GRAPH, vocoder),
-        durations=durations,
-        latents=latents,
-        sound=sound,
-        front_inputs=front_inputs,
-        vocoder_inputs=vocoder_inputs,
+        seam=Seam(durations, latents, sound, front_inputs, vocoder_inputs),
     )

@@ -51,8 +51,8 @@ class VoiceModel:
         """Raises: NotReadyError, in a sentence, if the file is no voice that can be read."""
         self._voice = voice
         halves = split(voice.path)
-        self._halves = halves
-        if odd := {*halves.front_inputs, *halves.vocoder_inputs} - _INPUTS:
+        self._seam = halves.seam
+        if odd := {*self._seam.front_inputs, *self._seam.vocoder_inputs} - _INPUTS:
             raise NotReadyError(f"{voice.path} is not one of Piper's voices: it takes {', '.join(sorted(odd))}")
         self._front = _open(halves.front, voice)
         self._vocoder = _open(halves.vocoder, voice)
@@ -63,8 +63,8 @@ class VoiceModel:
         scales = np.array([noise, self._voice.length / speaking_rate, noise_of_rhythm], np.float32)
         values: dict[str, NDArray[Any]] = {"input": np.array([ids]), "input_lengths": np.array([len(ids)])}
         values |= {"scales": scales, "sid": np.array([speaker])}
-        feed = {name: values[name] for name in self._halves.front_inputs}
-        durations, latents = self._run(self._front, [self._halves.durations, self._halves.latents], feed)
+        feed = {name: values[name] for name in self._seam.front_inputs}
+        durations, latents = self._run(self._front, [self._seam.durations, self._seam.latents], feed)
         frames = np.asarray(durations, np.float64).reshape(-1).astype(np.int64)
         if len(frames) != len(ids) or latents.shape[-1] != frames.sum():
             raise EngineError(f"{self._voice.name} gives {latents.shape[-1]} frames for durations of {frames.sum()}")
@@ -83,9 +83,9 @@ class VoiceModel:
 
     def _piece(self, plan: Plan, first: int, last: int) -> NDArray[np.float32]:
         begin, end = max(first - _REACH, 0), min(last + _REACH, plan.latents.shape[-1])
-        feed: dict[str, NDArray[Any]] = {self._halves.latents: np.ascontiguousarray(plan.latents[..., begin:end])}
-        feed |= {name: np.array([plan.speaker]) for name in self._halves.vocoder_inputs}
-        (sound,) = self._run(self._vocoder, [self._halves.sound], feed)
+        feed: dict[str, NDArray[Any]] = {self._seam.latents: np.ascontiguousarray(plan.latents[..., begin:end])}
+        feed |= {name: np.array([plan.speaker]) for name in self._seam.vocoder_inputs}
+        (sound,) = self._run(self._vocoder, [self._seam.sound], feed)
         step = self._voice.frame_samples
         samples = np.asarray(sound, np.float32).reshape(-1)
         if len(samples) != (end - begin) * step:
