@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
+from services.common import metrics
 from services.common.errors import AvatarError, EngineError
 from services.common.log import get_logger
 from services.stt.engines.whisper.runtime import Runtime
@@ -73,7 +74,8 @@ class Batches:
                     return
                 jobs = [stream.take_job() for stream in self._next_batch()]
             try:
-                self._work(jobs)
+                with metrics.MODEL_SECONDS.labels("whisper").time():
+                    self._work(jobs)
             except AvatarError as failed:
                 self._fail(jobs, EngineError(str(failed)))
             # The edge of a thread: whoever waits has to hear of it.
@@ -103,11 +105,12 @@ class Batches:
                 for job, found in zip(jobs, shares, strict=True):
                     if job.stream.needs_language:
                         job.stream.hear_language(found, len(job.sound))
-            prompts = [job.stream.prompt(len(job.sound)) for job in jobs]
+            prompts = [job.stream.prompt(job) for job in jobs]
         decoded = self._runtime.decode(encoded, prompts)
+        hypotheses = [job.judge(one) for job, one in zip(jobs, decoded, strict=True)]
         with self.lock:
-            for job, one in zip(jobs, decoded, strict=True):
-                job.stream.hear(job, one)
+            for job, hypothesis in zip(jobs, hypotheses, strict=True):
+                job.stream.hear(job, hypothesis)
             self.changed.notify_all()
 
     def _fail(self, jobs: list[Job], failure: EngineError) -> None:

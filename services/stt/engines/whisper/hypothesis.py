@@ -44,13 +44,16 @@ class Window:
         """The tokens that every later hypothesis begins with."""
         return self._agreement.settled
 
-    def take(self, decoded: Decoded, sound: NDArray[np.float32], language: str, *, is_paused: bool) -> Hypothesis:
+    def take(
+        self, decoded: Decoded, sound: NDArray[np.float32], language: str, *, is_paused: bool, may_settle: bool
+    ) -> Hypothesis:
         """Judge what was decoded of the sound so far.
 
         Args:
             decoded: begins with `settled`.
             language: the subtag of what is written.
             is_paused: nobody has spoken since; its last word is whole.
+            may_settle: the language is known, so that what is written now may stay.
         """
         new = decoded.tokens[len(self.settled) :]
         tokens = decoded.tokens
@@ -69,7 +72,7 @@ class Window:
             self._agreement.forget()
             settled_words = self._settled_words(starts)
             tokens, texts, starts = self.settled, texts[:settled_words], starts[:settled_words]
-        else:
+        elif may_settle:
             self._agreement.take(tokens, starts, may_settle_all=is_paused)
         self._probabilities = probabilities
         words = _words(texts, starts, len(tokens), decoded.starts, probabilities, len(sound))

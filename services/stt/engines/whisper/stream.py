@@ -42,13 +42,27 @@ _MOST_NEW_TOKENS = 224
 _ANSWER_TIMEOUT_S = 60.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Job:
-    """A window's sound on its way through the model. Args: covers: samples of the window that it is about."""
+    """A window's sound on its way through the model.
+
+    Attributes:
+        covers: samples of the window that it is about.
+        language: the subtag of what is written; known once the prompt is.
+        may_settle: as of `Window.take`; known once the prompt is.
+    """
 
     stream: WhisperStream
+    window: Window
     sound: NDArray[np.float32]
     covers: int
+    language: str = ""
+    may_settle: bool = False
+
+    def judge(self, decoded: Decoded) -> Hypothesis:
+        """What is thought of the sound now. Takes milliseconds, and needs no lock: one thread alone uses a window."""
+        is_paused = self.stream.is_paused_behind(self.covers)
+        return self.window.take(decoded, self.sound, self.language, is_paused=is_paused, may_settle=self.may_settle)
 
 
 class WhisperStream:
@@ -61,6 +75,7 @@ class WhisperStream:
         phrases = f" {', '.join(hearing.phrases)}." if hearing.phrases else ""
         self._phrases = vocabulary.encode(phrases)[:_PHRASE_TOKENS]
         self._context: tuple[int, ...] = ()
+        self._context_language = ""
         self._sound = np.zeros(_CAPACITY, np.float32)
         self._is_open = True
         self._failure: EngineError | None = None
@@ -115,7 +130,7 @@ class WhisperStream:
             self._wait_for_all()
             final = self._transcript(is_final=True)
             written = self._vocabulary.encode(final.text)
-            self._context = written[-_CONTEXT_TOKENS:]
+            self._context, self._context_language = written[-_CONTEXT_TOKENS:], self._language
             self._begin_stretch()
         return [final]
 
@@ -166,7 +181,7 @@ class WhisperStream:
         self._kept = self._all_words(words[:-1] if cut < self._filled else words)
         rest = self._sound[cut : self._filled].copy()
         self._before += cut
-        self._context = self._hypothesis.tokens[-_CONTEXT_TOKENS:]
+        self._context, self._context_language = self._hypothesis.tokens[-_CONTEXT_TOKENS:], self._language
         self._begin_window(0)
         self._append(rest)
 
@@ -175,7 +190,7 @@ class WhisperStream:
     def take_job(self) -> Job:
         """All of the window's sound so far; what is worked on from now."""
         self._looked_at = self._filled
-        self._job = Job(self, self._sound[: min(self._filled, WINDOW_SAMPLES)].copy(), self._filled)
+        self._job = Job(self, self._window, self._sound[: min(self._filled, WINDOW_SAMPLES)].copy(), self._filled)
         return self._job
 
     @property
@@ -192,16 +207,25 @@ class WhisperStream:
         self._language = max(of_choice, key=lambda language: of_choice[language])
         self._language_probability = min(of_choice[self._language] / total, 1.0)
         is_sure = samples >= _LANGUAGE_SAMPLES and self._language_probability >= _LANGUAGE_SURE_FROM
-        self._language_settled = is_sure or samples >= _LANGUAGE_SETTLED_SAMPLES or bool(self._window.settled)
+        self._language_settled = is_sure or samples >= _LANGUAGE_SETTLED_SAMPLES
 
-    def prompt(self, samples: int) -> Prompt:
-        """What the window's decoding begins with."""
+    def is_paused_behind(self, samples: int) -> bool:
+        """Whether nobody has spoken since that sample of the window."""
+        return self._is_paused and samples == self._filled
+
+    def prompt(self, job: Job) -> Prompt:
+        """What the decoding of a job begins with."""
+        samples = len(job.sound)
+        job.language = self._hearing.translate_to or self._language
+        job.may_settle = self._language_settled
         translate = bool(self._hearing.translate_to) and self._hearing.translate_to != self._language
         start = self._vocabulary.start_of(self._language, translate=translate)
-        context = (*self._phrases, *self._context)
+        # What was said in another language leads astray.
+        said_before = self._context if self._context_language == self._language else ()
+        context = (*self._phrases, *said_before)
         if context:
             context = (self._vocabulary.context, *context)
-        text = self._window.settled
+        text = job.window.settled
         wanted = _FEWEST_NEW_TOKENS + _TOKENS_PER_SECOND * samples // SAMPLE_RATE_HZ
         room = MAX_TOKENS - len(context) - len(start) - len(text)
         return Prompt(
@@ -212,14 +236,12 @@ class WhisperStream:
             max_new=max(1, min(wanted - len(text), _MOST_NEW_TOKENS, room)),
         )
 
-    def hear(self, job: Job, decoded: Decoded) -> None:
-        """Take what was decoded for a job; nobody wants it any more if the window has ended."""
+    def hear(self, job: Job, hypothesis: Hypothesis) -> None:
+        """Take what is thought of a job; nobody wants it any more if the window has ended."""
         if job is not self._job:
             return
         self._job = None
-        is_paused = self._is_paused and job.covers == self._filled
-        written_in = self._hearing.translate_to or self._language
-        self._hypothesis = self._window.take(decoded, job.sound, written_in, is_paused=is_paused)
+        self._hypothesis = hypothesis
         self._covered = job.covers
         if self._hearing.wants_partials:
             self._partial = self._transcript(is_final=False)

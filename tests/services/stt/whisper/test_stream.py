@@ -173,6 +173,29 @@ def test_the_language_is_not_asked_for_again_once_it_is_sure_but_for_each_stretc
         assert runtime.asked_for_language > of_first
 
 
+def test_nothing_is_settled_in_a_language_that_may_be_another(vocabulary: Vocabulary) -> None:
+    with hearing(vocabulary, counting(vocabulary, WORDS), Hearing()) as (stream, runtime):
+        runtime.languages = {"nl": 0.3, "de": 0.25, "sv": 0.2}
+        unsure = live(stream, voice(2.5))
+        runtime.languages = {"de": 0.9}
+        live(stream, voice(4)[round(2.5 * RATE_HZ) :])
+        (final,) = stream.finish()
+    assert {partial.language for partial in unsure} == {"nl"}
+    assert {partial.stable_characters for partial in unsure} == {0}
+    assert final.language == "de"
+
+
+def test_what_was_said_in_another_language_is_no_context(vocabulary: Vocabulary) -> None:
+    with hearing(vocabulary, counting(vocabulary, WORDS), Hearing()) as (stream, runtime):
+        for languages in ({"de": 0.9}, {"fr": 0.9}, {"fr": 0.9}):
+            runtime.languages = languages
+            stream.push(voice(2))
+            stream.finish()
+    changed = next(batch[0] for batch in runtime.batches if vocabulary.languages["fr"] in batch[0].start)
+    assert changed.transcript_at == 0
+    assert runtime.batches[-1][0].transcript_at > 0
+
+
 def test_a_language_that_is_given_is_told_to_nobody(vocabulary: Vocabulary) -> None:
     with hearing(vocabulary, counting(vocabulary, WORDS)) as (stream, runtime):
         stream.push(voice(2))
