@@ -84,15 +84,15 @@ class CTranslate2Runtime:
             alike[len(prompt.start) + len(prompt.text), prompt.transcript_at].append(item)
         decoded: dict[int, Decoded] = {}
         for items in alike.values():
-            decoded.update(zip(items, self._decode_alike(encoded.of(items), [prompts[i] for i in items]), strict=True))
+            decoded.update(zip(items, self._decode_alike(encoded, items, [prompts[i] for i in items]), strict=True))
         return [decoded[item] for item in range(len(prompts))]
 
-    def _decode_alike(self, states: ctranslate2.StorageView, prompts: list[Prompt]) -> list[Decoded]:
+    def _decode_alike(self, encoded: _Encoded, items: list[int], prompts: list[Prompt]) -> list[Decoded]:
         most = max(prompt.max_new for prompt in prompts)
         length = len(prompts[0].start) + len(prompts[0].text)
         results = self._run(
             self._model.generate,
-            states,
+            encoded.of(items),
             [[*prompt.start, *prompt.text] for prompt in prompts],
             beam_size=1,
             # The library counts the end, too.
@@ -103,12 +103,12 @@ class CTranslate2Runtime:
             suppress_tokens=self._suppressed,
         )
         decoded = []
-        for item, (prompt, result) in enumerate(zip(prompts, results, strict=True)):
+        for item, prompt, result in zip(items, prompts, results, strict=True):
             # The settled text comes back with what followed.
             new = result.sequences_ids[0][len(prompt.text) :]
             is_complete = len(new) < most and len(new) <= prompt.max_new
             tokens = (*prompt.text, *new[: prompt.max_new])
-            shares, starts = self._aligned(states, item, prompt, tokens)
+            shares, starts = self._aligned(encoded.of([item]), prompt, tokens)
             # The library divides the sum of what it chose, the end included, by what comes back without it.
             average = float(result.scores[0])
             if new:
@@ -119,15 +119,14 @@ class CTranslate2Runtime:
         return decoded
 
     def _aligned(
-        self, states: ctranslate2.StorageView, item: int, prompt: Prompt, tokens: tuple[int, ...]
+        self, states: ctranslate2.StorageView, prompt: Prompt, tokens: tuple[int, ...]
     ) -> tuple[tuple[float, ...], tuple[int, ...]]:
         """The probability of each token and where it begins, and the last ends."""
         if not tokens:
             return (), (0,)
-        one = ctranslate2.StorageView.from_array(np.ascontiguousarray(np.array(states)[item : item + 1]))
         # The library adds "no timestamps" itself; its frames are columns of the spectrogram, two for each state.
         start = list(prompt.start[prompt.transcript_at : -1])
-        (found,) = self._run(self._model.align, one, start, [list(tokens)], [2 * prompt.states])
+        (found,) = self._run(self._model.align, states, start, [list(tokens)], [2 * prompt.states])
         first: dict[int, int] = {}
         for token, state in found.alignments:
             first.setdefault(token, state)
