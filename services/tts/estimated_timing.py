@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ _EXPECTED_S = 0.5
 _REACH_S, _REACH = 1.0, 2.5
 # How much of what was heard is aligned again with what follows it, which may show that it was something else.
 _HISTORY_S = 4.0
+# It may be this long quiet within a sound, as in the closure of a p; longer is a pause, whatever the text says.
+_LONGEST_CLOSURE_S = 0.18
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class RunningTiming:
         end = len(self._samples)
         self._peak = max(self._peak, float(np.abs(samples).max()))
         self._note(anchors)
-        sound_end = self._sound_end() if is_last else end
+        sound_end = self._quiet_from(0) if is_last else end
         if self._onset is None and not self._find_onset(begin, is_last=is_last):
             spans = (PhonemeSpan("", begin, end),)
             return SpeechChunk(samples, (), spans, visemes_of(spans, self._rate_hz))
@@ -115,10 +117,6 @@ class RunningTiming:
         if loud.size or is_last:
             self._onset = self._told_starts[0] = begin + (int(loud[0]) if loud.size else 0)
         return self._onset is not None
-
-    def _sound_end(self) -> int:
-        loud = np.flatnonzero(np.abs(self._samples) > _RELATIVE_ONSET * self._peak)
-        return int(loud[-1]) + 1 if loud.size else len(self._samples)
 
     def _starts(self, begin: int, sound_end: int, *, is_last: bool) -> dict[int, int]:
         """Where in the audio the boundaries of the current phoneme and of those after it are, by the reference's."""
@@ -151,7 +149,32 @@ class RunningTiming:
             last = (boundaries[-1], known[1][-1] + hop + max(ahead, 0) * self._pace(known[0][-1]))
         places = np.interp(boundaries, np.append(known[0], last[0]), np.append(known[1], last[1]))
         places = np.maximum.accumulate(np.round(places)).astype(int)
+        if not is_last:
+            self._defer(places, self._phonemes[index:])
         return dict(zip(boundaries.tolist(), places.tolist(), strict=True))
+
+    def _defer(self, places: NDArray[np.int64], phonemes: Sequence[PhonemeSpan]) -> None:
+        """Let nothing begin in a pause that goes on at the end: when it ends is not known. Args: places: changed."""
+        end = len(self._samples)
+        quiet = self._quiet_from(0)
+        if end - quiet >= _LONGEST_CLOSURE_S * self._rate_hz:
+            for index, phoneme in enumerate(phonemes):
+                if phoneme.symbol and quiet <= places[index]:
+                    np.maximum(places[index:], end, out=places[index:])
+                    return
+
+    def _quiet_from(self, begin: int, end: int | None = None) -> int:
+        """Where a stretch becomes quiet up to its end."""
+        loud = np.flatnonzero(np.abs(self._samples[begin:end]) > _RELATIVE_ONSET * self._peak)
+        return begin + (int(loud[-1]) + 1 if loud.size else 0)
+
+    def _with_pause(self, span: PhonemeSpan) -> list[PhonemeSpan]:
+        """A sound, and the pause that it runs into if there is one."""
+        quiet = self._quiet_from(span.start, span.end)
+        if not span.symbol or span.end - quiet < _LONGEST_CLOSURE_S * self._rate_hz:
+            return [span]
+        pause = PhonemeSpan("", quiet, span.end)
+        return [pause] if quiet == span.start else [replace(span, end=quiet), pause]
 
     def _pace(self, reached: float) -> float:
         """Samples of the audio for one of the reference, as far as it was heard."""
@@ -189,8 +212,9 @@ class RunningTiming:
             phoneme = self._phonemes[index]
             start, stop = starts[phoneme.start], starts[phoneme.end]
             self._current, self._told_starts[index] = index, start
-            if stop > at:
-                spans.append(PhonemeSpan(phoneme.symbol, at, min(stop, end), phoneme.is_stressed))
+            if stop > at and at < end:
+                span = PhonemeSpan(phoneme.symbol, at, min(stop, end), phoneme.is_stressed)
+                spans.extend(self._with_pause(span))
                 at = spans[-1].end
             if stop > end:
                 break

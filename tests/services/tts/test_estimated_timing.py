@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -178,6 +178,23 @@ def test_the_mouth_rests_in_the_silence_around_the_speech(scripted: list[Scripte
         assert (first.viseme, last.viseme) == (Viseme.SIL, Viseme.SIL)
         assert first.end == pytest.approx(one.lead, abs=0.03 * one.rate_hz)
         assert last.start == pytest.approx(one.lead + len(one.chunk.samples), abs=0.05 * one.rate_hz)
+
+
+@pytest.mark.parametrize("part_s", [0.4, 30.0])
+def test_a_pause_that_the_text_does_not_tell_of_closes_the_mouth_and_holds_the_next_word_back(
+    scripted: list[Scripted], pronouncer: Pronouncer, part_s: float
+) -> None:
+    one = next(one for one in scripted if one.language == "en")
+    # Before "sailed", which begins softly and follows a closure.
+    sailed = next(word for word in one.chunk.words if one.text[word.text_begin : word.text_end] == "sailed")
+    pause = round(1.2 * one.rate_hz)
+    cut = one.lead + sailed.start
+    samples = np.concatenate([one.samples[:cut], np.zeros(pause, np.float32), one.samples[cut:]])
+    told = in_parts(replace(one, samples=samples), pronouncer, part_s, [])
+    words = {one.text[word.text_begin : word.text_end]: word for chunk in told for word in chunk.words}
+    assert words["sailed"].start == pytest.approx(cut + pause, abs=0.1 * one.rate_hz)
+    shapes = shapes_over([span for chunk in told for span in chunk.visemes], len(samples))
+    assert (shapes[cut : cut + pause] == Viseme.SIL).mean() > 0.75
 
 
 @pytest.mark.parametrize("length", [1, 10, 300, 5_000])
