@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from services.common.errors import EngineError
-from services.stt.engine import Hearing, SpeechStream
+from services.stt.engine import Hearing
 from services.stt.engines.whisper.engine import WhisperEngine
 from services.stt.engines.whisper.runtime import Decoded, Prompt
 from services.stt.engines.whisper.vocabulary import Vocabulary
@@ -44,40 +44,32 @@ def engine(runtime: ScriptedRuntime, vocabulary: Vocabulary) -> Iterator[Whisper
     engine.close()
 
 
-def finals_of(streams: list[SpeechStream], then: Callable[[], None]) -> list[str]:
-    """What the streams' finals are, all of them asked for at once. Args: then: called once all of them wait."""
-    texts: dict[int, str] = {}
-
-    def finish(number: int, stream: SpeechStream) -> None:
-        texts[number] = stream.finish()[0].text
-
-    threads = [threading.Thread(target=finish, args=item) for item in enumerate(streams)]
-    for thread in threads:
-        thread.start()
-    then()
-    for thread in threads:
-        thread.join(30)
-    return [texts[number] for number in range(len(streams))]
-
-
 def test_streams_that_wait_are_worked_on_together_and_get_their_own_text(
     engine: WhisperEngine, runtime: ScriptedRuntime
 ) -> None:
     runtime.may_work.clear()
     streams = [engine.open_stream(Hearing("en", wants_partials=False)) for _ in NAMES]
+    texts: dict[int, str] = {}
+
+    def finish(number: int) -> None:
+        texts[number] = streams[number].finish()[0].text
+
     for number, stream in enumerate(streams):
         stream.push(marked(number))
-
-    def all_wait() -> None:
-        assert runtime.is_held.wait(30)
-        batches = engine._batches
-        with batches.lock:
-            # One is held in the model; the others stand in line.
-            while len(batches._due) < len(NAMES) - 1:
-                batches.changed.wait(0.01)
-        runtime.may_work.set()
-
-    assert finals_of(streams, all_wait) == list(NAMES)
+    threads = [threading.Thread(target=finish, args=[number]) for number in range(len(streams))]
+    threads[0].start()
+    assert runtime.is_held.wait(30)
+    for thread in threads[1:]:
+        thread.start()
+    batches = engine._batches
+    with batches.lock:
+        # The first one is held in the model; the others come to stand in line.
+        while len(batches._due) < len(NAMES) - 1:
+            batches.changed.wait(0.01)
+    runtime.may_work.set()
+    for thread in threads:
+        thread.join(30)
+    assert [texts[number] for number in range(len(streams))] == list(NAMES)
     assert [len(batch) for batch in runtime.batches] == [1, 3, 3]
 
 
