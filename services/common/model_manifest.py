@@ -96,13 +96,28 @@ _FREE_VOICES = Licence(
     allows="any use, commercial use too",
     needs_yes=False,
 )
+_WHISPER = Licence(
+    name="mit-whisper",
+    title="MIT",
+    url="https://github.com/openai/whisper/blob/main/LICENSE",
+    allows="any use, commercial use too, as long as its notice stays with the files",
+    needs_yes=False,
+)
+_CC_BY = Licence(
+    name="cc-by-4.0-nvidia",
+    title="CC BY 4.0 (NVIDIA)",
+    url="https://creativecommons.org/licenses/by/4.0/",
+    allows="any use, commercial use too, as long as NVIDIA is named",
+    needs_yes=False,
+)
 # The repository that was KwaiVGI/LivePortrait; the older name leads here. Sizes and hashes are those that the hub
 # itself gives for its LFS files; repositories of others that carry the same pointers agree on all of them. What
-# those of XTTS and Piper's voices are, at least two repositories that have nothing to do with each other say alike.
+# those of the voices and the recognisers are, at least two repositories that have nothing to do with each other say
+# alike.
 _LIVEPORTRAIT = "KlingTeam/LivePortrait"
 _LIVEPORTRAIT_REVISION = "82a4fa6735ca58432b6ce39301b4b9ee066dea47"
 
-MODELS = (
+MODELS: tuple[Model, ...] = (
     Model(
         name="liveportrait",
         service="render",
@@ -211,6 +226,85 @@ MODELS = (
                 4_972,
                 "141d612cc0a95ed7efc1ca936b845c2364967f2e9217c5dbfcf69fc4d6c65860",
             ),
+        ),
+    ),
+    Model(
+        name="whisper",
+        service="stt",
+        purpose="Whisper large-v3: speech in 99 languages, on a GPU",
+        repository="Systran/faster-whisper-large-v3",
+        revision="edaa852ec7e145841d8ffdb056a99866b5f0a478",
+        licence=_WHISPER,
+        folder="whisper-large-v3",
+        files=(
+            HubFile("config.json", 2_394, "a9306624f5ec14270a014b647e5c316b6e03a662c369758d1b90697a7b0655b9"),
+            HubFile("model.bin", 3_087_284_237, "69f74147e3334731bc3a76048724833325d2ec74642fb52620eda87352e3d4f1"),
+            HubFile(
+                "preprocessor_config.json", 340, "7ccc62c6f2765af1f3b46c00c9b5894426835a05021c8b9c01eecb6dfb542711"
+            ),
+            HubFile("tokenizer.json", 2_480_617, "6d8cbd7cd0d8d5815e478dac67b85a26bbe77c1f5e0c6d76d1ce2abc0e5f21ca"),
+            HubFile("vocabulary.json", 1_068_114, "c69260f2ab26d659b7c398f9a2b2b48ed0df16c3b47d7326782fd9cba71690c1"),
+        ),
+    ),
+    Model(
+        name="whisper-small",
+        service="stt",
+        purpose="Whisper small: the same for a CPU, with more errors",
+        repository="Systran/faster-whisper-small",
+        revision="536b0662742c02347bc0e980a01041f333bce120",
+        licence=_WHISPER,
+        folder="whisper-small",
+        files=(
+            HubFile("config.json", 2_370, "b55496ac7940a7ae47d2c01eab40edfd8701feec1229d9cce3b40014383fb828"),
+            HubFile("model.bin", 483_546_902, "3e305921506d8872816023e4c273e75d2419fb89b24da97b4fe7bce14170d671"),
+            HubFile("tokenizer.json", 2_203_239, "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab"),
+            HubFile("vocabulary.txt", 459_861, "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913"),
+        ),
+    ),
+    Model(
+        name="parakeet",
+        service="stt",
+        purpose="Parakeet v3: speech in 25 languages of Europe, on a CPU",
+        repository="istupakov/parakeet-tdt-0.6b-v3-onnx",
+        revision="8f23f0c03c8761650bdb5b40aaf3e40d2c15f1ce",
+        licence=_CC_BY,
+        folder="parakeet",
+        files=(
+            HubFile(
+                "encoder-model.int8.onnx",
+                652_183_999,
+                "6139d2fa7e1b086097b277c7149725edbab89cc7c7ae64b23c741be4055aff09",
+            ),
+            HubFile(
+                "decoder_joint-model.int8.onnx",
+                18_202_004,
+                "eea7483ee3d1a30375daedc8ed83e3960c91b098812127a0d99d1c8977667a70",
+            ),
+            HubFile("vocab.txt", 93_939, "d58544679ea4bc6ac563d1f545eb7d474bd6cfa467f0a6e2c1dc1c7d37e3c35d"),
+            HubFile("config.json", 97, "666903c76b9798caf2c210afd4f6cd60b08a8dbf9800ec8d7a3bc0d2148ac466"),
+        ),
+    ),
+    Model(
+        name="canary",
+        service="stt",
+        purpose="Canary 1B v2: the second recogniser, which also translates, in the same 25 languages",
+        repository="istupakov/canary-1b-v2-onnx",
+        revision="5ebc1520cef7b6b318b3526ad17adbfe00bc1bfc",
+        licence=_CC_BY,
+        folder="canary",
+        files=(
+            HubFile(
+                "encoder-model.int8.onnx",
+                859_078_138,
+                "6d96e9945898e5ace48f4efecd459ca1df81859730be27b8af6b197639403ee1",
+            ),
+            HubFile(
+                "decoder-model.int8.onnx",
+                170_040_374,
+                "52d83aa7aad41fbbe4f9dfcd341d784735a6eb4c6eb0d3290fc27a0d8ac39abf",
+            ),
+            HubFile("vocab.txt", 208_022, "2c9efe6104fd29522ea27ce0e3aef5d37c690af4e5a4232e643e23ca403ffea3"),
+            HubFile("config.json", 68, "f90ace8e35326dcd47c7330b230644fa0835083ed1e89e2f59aa08ba10d74f54"),
         ),
     ),
 )

@@ -34,6 +34,7 @@ class Transcript:
     """What was said in one stretch of speech, so far (partial) or for good (final); the text may be empty.
 
     Attributes:
+        words: those of the text, in order; none where the engine does not tell where they are.
         stable_characters: how many leading characters no later partial of the stretch changes; of a final, all count.
         language: the subtag that was heard, whatever the text is written in; empty where the engine was told.
         language_probability: how sure it is of `language`, 0 to 1; None where it was told.

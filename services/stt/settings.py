@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 from pydantic_settings import SettingsConfigDict
 
-from services.common.settings import PORTS, ServerSettings
+from services.common.settings import PORTS, ServerSettings, absolute
 
-EngineName: TypeAlias = Literal["whisper", "pocketsphinx"]
+EngineName: TypeAlias = Literal["whisper", "parakeet", "canary", "pocketsphinx"]
 
 
 class TurnSettings(BaseModel, frozen=True, extra="forbid"):
@@ -73,10 +74,24 @@ class WhisperSettings(BaseModel, frozen=True, extra="forbid"):
     )
 
 
+class NemoSettings(BaseModel, frozen=True, extra="forbid"):
+    """Parakeet or Canary, as they are published for onnxruntime."""
+
+    dir: Annotated[Path, AfterValidator(absolute)] | None = Field(
+        default=None,
+        description="Folder with the published files; without it, where `avatar models pull` puts them.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="auto takes the GPU where onnxruntime reaches one."
+    )
+
+
 class SttSettings(ServerSettings):
     """[stt] of avatar.toml, or STT_* in the environment, such as STT_TURN__MAX_SILENCE_S."""
 
     model_config = SettingsConfigDict(env_prefix="STT_")
+    # What auto tries before anything else.
+    first_choice: ClassVar[EngineName | None] = None
 
     port: int = Field(default=PORTS["stt"], ge=0, le=65535, description="Port of its native gRPC; 0 takes a free one.")
     metrics_port: int = Field(
@@ -92,6 +107,8 @@ class SttSettings(ServerSettings):
     )
     turn: TurnSettings = TurnSettings()
     whisper: WhisperSettings = WhisperSettings()
+    parakeet: NemoSettings = NemoSettings()
+    canary: NemoSettings = NemoSettings()
     pocketsphinx: PocketsphinxSettings = PocketsphinxSettings()
 
 
@@ -99,6 +116,7 @@ class CanarySettings(SttSettings):
     """[canary] of avatar.toml, or CANARY_*: a second process of the same program, for port 8084."""
 
     model_config = SettingsConfigDict(env_prefix="CANARY_")
+    first_choice: ClassVar[EngineName | None] = "canary"
 
     enabled: bool = Field(
         default=False, description="Whether the second recogniser runs; without it, its port asks the first."

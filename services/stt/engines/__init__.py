@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
-from typing import assert_never
+from pathlib import Path
+from typing import Literal, assert_never
 
 from services.common.errors import NotReadyError
+from services.common.model_store import ModelStore
 from services.stt.engine import SpeechEngine
 from services.stt.settings import EngineName, SttSettings
 
@@ -19,8 +22,11 @@ class Selection:
     reason: str
 
 
-# What auto tries, the best first; the last one runs everywhere.
-_BEST_FIRST: tuple[EngineName, ...] = ("whisper", "pocketsphinx")
+# What auto tries, the best first; the last one runs everywhere. Whisper knows four times as many languages;
+# Parakeet's network does less for each second of sound, and nothing for seconds that are not there.
+_ON_GPU: tuple[EngineName, ...] = ("whisper", "parakeet", "pocketsphinx")
+_ON_CPU: tuple[EngineName, ...] = ("parakeet", "whisper", "pocketsphinx")
+_GPU_NODES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 _RUNS_EVERYWHERE = "it runs everywhere and understands English only"
 
 
@@ -33,14 +39,16 @@ def load(settings: SttSettings) -> Selection:
         engine = _load(settings.engine, settings)
         return Selection(engine, settings.engine, f"the settings ask for it{_runs_on(engine)}")
     reasons = []
-    for name in _BEST_FIRST[:-1]:
+    *best_first, last = _ON_GPU if any(node.exists() for node in _GPU_NODES) else _ON_CPU
+    if settings.first_choice is not None:
+        best_first.insert(0, settings.first_choice)
+    for name in best_first:
         try:
             engine = _load(name, settings)
         except NotReadyError as missing:
             reasons.append(str(missing))
         else:
             return Selection(engine, name, "; ".join([*reasons, f"the best that runs here{_runs_on(engine)}"]))
-    last = _BEST_FIRST[-1]
     return Selection(_load(last, settings), last, "; ".join([*reasons, _RUNS_EVERYWHERE]))
 
 
@@ -55,9 +63,23 @@ def _load(name: EngineName, settings: SttSettings) -> SpeechEngine:
             from services.stt.engines.whisper.engine import load
 
             return load(settings.whisper, settings.data_dir / "models")
+        case "parakeet" | "canary":
+            return _load_nemo(name, settings)
         case "pocketsphinx":
             from services.stt.engines.pocketsphinx import PocketsphinxEngine
 
             return PocketsphinxEngine(settings.pocketsphinx.spare_workers)
         case _:
             assert_never(name)
+
+
+def _load_nemo(name: Literal["parakeet", "canary"], settings: SttSettings) -> SpeechEngine:
+    own = settings.parakeet if name == "parakeet" else settings.canary
+    folder = ModelStore(settings.data_dir).complete_folder(name) if own.dir is None else own.dir
+    for package in ("onnx_asr", "onnxruntime"):
+        if importlib.util.find_spec(package) is None:
+            raise NotReadyError(f"{name} is read by {package}, which is not installed: `pip install 'avatar[nemo]'`")
+    from services.stt.engines.nemo import model
+    from services.stt.engines.nemo.engine import NemoEngine
+
+    return NemoEngine(model.PARAKEET if name == "parakeet" else model.CANARY, folder, own.device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,10 @@ from services.stt.engine import Word
 
 SAMPLE_RATE_HZ = 16_000
 # What both were trained on, English first; neither says which of them it hears.
-LANGUAGES = tuple("en bg cs da de el es et fi fr hr hu it lt lv mt nl pl pt ro ru sk sl sv uk".split())
+LANGUAGES = (
+    "en", "bg", "cs", "da", "de", "el", "es", "et", "fi", "fr", "hr", "hu", "it", "lt", "lv", "mt", "nl", "pl", "pt",
+    "ro", "ru", "sk", "sl", "sv", "uk",
+)  # fmt: skip
 _TOKEN_S = 0.08
 _CPU_THREADS = 4
 _CUDA = "CUDAExecutionProvider"
@@ -31,7 +33,7 @@ class Kind:
 
     Attributes:
         type: onnx-asr's name of its architecture.
-        quantization: of the files that are read; empty for those at full size.
+        quantization: of the files that are read.
         tells_words: it says where words are.
         translates: it writes the text in another language.
     """
@@ -55,8 +57,8 @@ PARAKEET = Kind(
 CANARY = Kind(
     "canary",
     "nemo-conformer-aed",
-    "",
-    ("encoder-model.onnx", "decoder-model.onnx", "vocab.txt", "config.json"),
+    "int8",
+    ("encoder-model.int8.onnx", "decoder-model.int8.onnx", "vocab.txt", "config.json"),
     tells_words=False,
     translates=True,
 )
@@ -85,10 +87,8 @@ class Model:
     def __init__(self, kind: Kind, folder: Path, device: str) -> None:
         """Args: folder: the published files; device: "auto", "cpu" or "cuda".
 
-        Raises: NotReadyError, in a sentence, if the library, a file or the device is missing, or a file is damaged.
+        Raises: NotReadyError, in a sentence, if a file or the device is missing, or a file is damaged.
         """
-        if importlib.util.find_spec("onnx_asr") is None:
-            raise NotReadyError(f"{kind.name} is read by onnx-asr, which is not installed: `pip install 'avatar[nemo]'`")
         if lacking := [name for name in kind.files if not (folder / name).is_file()]:
             raise NotReadyError(
                 f"{kind.name} reads {', '.join(kind.files)}, and {folder} lacks {', '.join(lacking)}; "
@@ -105,7 +105,7 @@ class Model:
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         self.kind = kind
         self._model = _loaded(kind, folder, options, self._on_gpu)
-        self._knows = self._languages_of_vocabulary() if kind.translates else set(LANGUAGES)
+        self._knows = _marked_languages(folder / "vocab.txt") if kind.translates else set(LANGUAGES)
 
     @property
     def max_batch(self) -> int:
@@ -121,10 +121,6 @@ class Model:
     def languages(self) -> tuple[str, ...]:
         """Primary subtags, English first."""
         return tuple(language for language in LANGUAGES if language in self._knows)
-
-    def _languages_of_vocabulary(self) -> set[str]:
-        vocabulary = self._model.asr._vocab.values()
-        return {token[2:-2] for token in vocabulary if token.startswith("<|") and token.endswith("|>")}
 
     def write(self, requests: Sequence[Request]) -> list[Heard]:
         """Args: requests: of the same languages. Returns: in their order."""
@@ -142,6 +138,12 @@ class Model:
             return ()
         certain = result.logprobs or [None] * len(result.tokens)
         return words_of(result.tokens, result.timestamps, certain, samples)
+
+
+def _marked_languages(vocabulary: Path) -> set[str]:
+    """What has a token of its own: "<|de|>"."""
+    tokens = (line.split(" ")[0] for line in vocabulary.read_text("utf-8").splitlines())
+    return {token[2:-2] for token in tokens if token.startswith("<|") and token.endswith("|>")}
 
 
 def words_of(
@@ -180,7 +182,7 @@ def _loaded(kind: Kind, folder: Path, options: Any, on_gpu: bool) -> Any:  # noq
     providers = [_CUDA, "CPUExecutionProvider"] if on_gpu else ["CPUExecutionProvider"]
     try:
         return onnx_asr.load_model(
-            kind.type, folder, quantization=kind.quantization or None, sess_options=options, providers=providers
+            kind.type, folder, quantization=kind.quantization, sess_options=options, providers=providers
         ).with_timestamps()
     # onnxruntime and the library raise what they like for a file that is none of theirs.
     except Exception as damaged:

@@ -73,9 +73,13 @@ class NemoStream:
                 if self._looked_at != self._samples:
                     self._desk.ask(self, is_final=True)
                 if not self._desk.changed.wait_for(self._is_over, _ANSWER_TIMEOUT_S):
-                    raise EngineError(f"the recogniser gave no answer in {_ANSWER_TIMEOUT_S:.0f} s; open another stream")
+                    raise EngineError(
+                        f"the recogniser gave no answer in {_ANSWER_TIMEOUT_S:.0f} s; open another stream"
+                    )
                 self._check()
-            final = Transcript(self._heard.text, self._heard.words, True, len(self._heard.text))
+            final = Transcript(
+                self._heard.text, self._heard.words, is_final=True, stable_characters=len(self._heard.text)
+            )
             self._begin()
         return [final]
 
@@ -142,7 +146,7 @@ class NemoStream:
         shown = [*self._settled, *words[len(self._settled) :]]
         text = " ".join(shown)
         places: tuple[Word, ...] = self._heard.words if shown == words else ()
-        return Transcript(text, places, False, len(" ".join(self._settled)))
+        return Transcript(text, places, is_final=False, stable_characters=len(" ".join(self._settled)))
 
 
 class Desk:
