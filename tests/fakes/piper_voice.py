@@ -57,7 +57,8 @@ def _front(graph: _Graph, rng: np.random.Generator) -> str:
     sounds = np.where(np.isin(list(_SYMBOLS), list(SILENT + _STRESS))[:, None], 0.0, 1.0)
     sounds = sounds * np.sign(rng.normal(size=(len(_SYMBOLS), CHANNELS))) * 2.0
     graph.add("Gather", [graph.tensor("emb", sounds.astype(np.float32)), "input"], "x")
-    lengths = np.array([FRAMES[symbol] for symbol in _SYMBOLS], np.float32)
+    # They are rounded up.
+    lengths = np.array([FRAMES[symbol] - 0.5 for symbol in _SYMBOLS], np.float32)
     graph.add("Gather", [graph.tensor("lengths", lengths), "input"], "w1")
     graph.add("Gather", ["scales", graph.tensor("one", np.array(1, np.int64))], "length_scale")
     graph.add("Mul", ["w1", "length_scale"], "w2")

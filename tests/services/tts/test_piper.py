@@ -201,6 +201,17 @@ def test_the_speakers_of_one_file_sound_different(engine: PiperEngine) -> None:
     assert np.abs(one - other).max() > 0.1
 
 
+def test_a_rate_holds_although_durations_are_rounded_up_to_whole_frames(tmp_path: Path) -> None:
+    # At twice the rate phonemes of 3 frames would be 2, and pads of 1 are 1 at any rate: half as long again.
+    build_voice(tmp_path, "en_US-hasty-low", "en-us", inference={"length_scale": 0.45})
+    engine = PiperEngine(tmp_path, 1, 1)
+    text = "how long does this sentence take when it is said in half the time"
+    plain = [len(samples_of(speak(engine, text))) for _ in range(10)][-1]
+    chunks = engine.speakers[0].speak(text, resolve_style(engine.capabilities, "", "en", 2.0))
+    assert len(samples_of(list(chunks))) == pytest.approx(plain / 2, rel=0.25)
+    engine.close()
+
+
 def test_edges_are_soft_so_that_seams_do_not_click(engine: PiperEngine) -> None:
     for text in ("apple", "my", "oh,"):
         samples = samples_of(speak(engine, text))

@@ -20,6 +20,10 @@ from services.tts.engines.piper.voice_files import VoiceFile
 _REACH = 14
 # Frames of the first piece, 0.28 s, so that it is heard soon; later ones are longer, as each costs its reach again.
 _FIRST_PIECE, _LONGEST_PIECE = 24, 96
+# Durations are rounded up to whole frames, half a frame more on average, whatever the pace.
+_ROUNDING = 0.5
+# Frames of a symbol or a pad, before a voice has said anything; how much of the average one more text counts.
+_USUAL_FRAMES, _NEWEST = 3.0, 0.2
 # Symbols, how many they are, how much to vary and to stretch, and who speaks.
 _INPUTS = {"input", "input_lengths", "scales", "sid"}
 
@@ -54,13 +58,16 @@ class VoiceModel:
         self._seam = halves.seam
         if odd := {*self._seam.front_inputs, *self._seam.vocoder_inputs} - _INPUTS:
             raise NotReadyError(f"{voice.path} is not one of Piper's voices: it takes {', '.join(sorted(odd))}")
+        # Of an id, not rounded, at the voice's own pace.
+        self._mean_frames = _USUAL_FRAMES
         self._front = _open(halves.front, voice)
         self._vocoder = _open(halves.vocoder, voice)
 
     def plan(self, ids: tuple[int, ...], speaker: int, speaking_rate: float) -> Plan:
         """Decide how a text is spoken. Args: speaker: one of the voice's ids. Raises: EngineError."""
         noise, noise_of_rhythm = self._voice.noise
-        scales = np.array([noise, self._voice.length / speaking_rate, noise_of_rhythm], np.float32)
+        stretch = self._stretch(speaking_rate)
+        scales = np.array([noise, self._voice.length * stretch, noise_of_rhythm], np.float32)
         values: dict[str, NDArray[Any]] = {"input": np.array([ids]), "input_lengths": np.array([len(ids)])}
         values |= {"scales": scales, "sid": np.array([speaker])}
         feed = {name: values[name] for name in self._seam.front_inputs}
@@ -68,7 +75,14 @@ class VoiceModel:
         frames = np.asarray(durations, np.float64).reshape(-1).astype(np.int64)
         if len(frames) != len(ids) or latents.shape[-1] != frames.sum():
             raise EngineError(f"{self._voice.name} gives {latents.shape[-1]} frames for durations of {frames.sum()}")
+        seen = max(float(frames.mean()) - _ROUNDING, _ROUNDING) / stretch
+        self._mean_frames += _NEWEST * (seen - self._mean_frames)
         return Plan(frames, latents, speaker)
+
+    def _stretch(self, speaking_rate: float) -> float:
+        """The factor for durations that are rounded up afterwards, so that they are as long as the rate asks for."""
+        wanted = (self._mean_frames + _ROUNDING) / speaking_rate - _ROUNDING
+        return max(wanted, _ROUNDING) / self._mean_frames
 
     def sound(self, plan: Plan, first: int, last: int) -> Iterator[NDArray[np.float32]]:
         """The sound of the frames `[first, last)`, in pieces of shape (n,) that are together what the whole would be.
