@@ -121,7 +121,10 @@ class LegacySpeechToTextServicer(legacy_pb2_grpc.LegacySpeechToTextServiceServic
         translate_to = self._translation(request.task or form.task, target, self._canary)
         code = self._checked(asked, asked, self._canary)
         heard = await self._heard(form.file.content, code, translate_to, context)
-        return json_reply({"text": heard.transcript, "language": _language_of(heard, code)})
+        # The older Canary always told one: what it was asked for, or its first.
+        return json_reply(
+            {"text": heard.transcript, "language": _language_of(heard, code) or self._capabilities.languages[0]}
+        )
 
     def _translation(self, task: str, target: str, languages: list[str]) -> str:
         """The language to write in; empty for the words that are spoken. Raises: HttpError, UnsupportedError."""

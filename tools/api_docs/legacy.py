@@ -78,7 +78,7 @@ _CHUNK = _object(timestamp={"type": "array", "items": {"type": ["number", "null"
 _CHUNKS: Json = {"type": ["array", "null"], "items": _CHUNK}
 _HEARING = {
     "file": Field(_FILE, _RECORDING, is_required=True),
-    "language": Field(_TEXT, "A code of /languages; without it the engine's default."),
+    "language": Field(_TEXT, "A code of /languages; without it the engine finds it out where it can, else its first."),
     "task": Field(_TEXT, "What to do.", default="transcribe"),
 }
 ROUTES = {
@@ -156,7 +156,7 @@ ROUTES = {
     "LegacySpeechToTextService.GetServiceHealth": _health(model=_TEXT, languages=_TEXTS, features=_TEXTS),
     "LegacySpeechToTextService.GetLanguages": Route((JSON, _object(total=_COUNT, common=_TEXTS, note=_TEXT))),
     "LegacySpeechToTextService.Transcribe": Route(
-        (JSON, _object(text=_TEXT, language=_TEXT, chunks=_CHUNKS)),
+        (JSON, _object(text=_TEXT, language=_NULLABLE, chunks=_CHUNKS)),
         FORM,
         _HEARING | {"return_timestamps": Field({"type": "boolean"}, "Whether chunks are told.", default=False)},
         refusals=_TRANSCRIBE_REFUSALS,

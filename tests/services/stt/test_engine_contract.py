@@ -87,9 +87,7 @@ def test_speech_has_partials_and_one_final(stream: SpeechStream, say: Say) -> No
     assert final.text
 
 
-def test_words_make_up_the_text_and_lie_in_order_within_the_stretch(
-    name: str, stream: SpeechStream, say: Say
-) -> None:
+def test_words_make_up_the_text_and_lie_in_order_within_the_stretch(name: str, stream: SpeechStream, say: Say) -> None:
     _, final = stretch(stream, say(TEXT))
     assert " ".join(word.text for word in final.words) == ("" if name == WITHOUT_WORDS else final.text)
     assert all(0 <= word.start < word.end <= len(say(TEXT)) + 8000 + 512 for word in final.words)

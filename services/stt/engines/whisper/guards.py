@@ -1,7 +1,9 @@
 """What Whisper makes up where nobody speaks, and how it is told from what was said; each guard is a plain function.
 
 The thresholds of `nobody_speaks`, `is_repetitive` and `is_improbable` are the ones that Whisper was published with
-(https://arxiv.org/abs/2212.04356, section 4.5, and the reference implementation's defaults).
+(https://arxiv.org/abs/2212.04356, section 4.5, and the reference implementation's defaults), but that `nobody_speaks`
+asks for half of the doubt in the text: there a text that is dropped wrongly can be said again, and one that was made up
+is answered.
 """
 
 from __future__ import annotations
