@@ -33,9 +33,9 @@ if [ "${1:-}" != "--test" ]; then
   exit
 fi
 
-install_lock requirements-dev.lock installed-dev "what only the tests need, about 500 MB"
+install_lock requirements-dev.lock installed-dev "what only the tests need, about 1 GB"
 # PyTorch is in no lock; where pip's indexes offer a build without CUDA (2.13.0+cpu), pip prefers it.
-torch=$(grep -o 'torch==[0-9.]*' pyproject.toml)
+torch=$(grep -o 'torch==[0-9.]*' pyproject.toml | sort -u)
 if [ "$(cat $venv/installed-torch 2>/dev/null)" != "$torch" ]; then
   pip_install "$torch"
   echo "$torch" > $venv/installed-torch
