@@ -86,12 +86,17 @@ async def product(
     reply: str = "echo",
     services: tuple[str, ...] = ("render", "tts", "stt"),
     settings: Mapping[str, str] | None = None,
+    *,
+    has_second: bool = False,
 ) -> AsyncIterator[Product]:
-    """Everything, ready. Args: settings: more of the orchestrator's, as environment variables."""
+    """Everything, ready.
+
+    Args: settings: more of the orchestrator's, as environment variables; has_second: a second recogniser runs.
+    """
     tts_port, render_port, grpc_port, http_port = free_ports(4)
 
-    def orchestrator(native: Mapping[str, int]) -> list[Program]:
-        env = {
+    def programs(native: Mapping[str, int]) -> list[Program]:
+        conversation = {
             "ORCHESTRATOR_PORT": str(grpc_port),
             "ORCHESTRATOR_HTTP_PORT": str(http_port),
             "ORCHESTRATOR_TTS_ADDRESS": f"127.0.0.1:{tts_port}",
@@ -100,11 +105,16 @@ async def product(
             "ORCHESTRATOR_REPLY": reply,
             "ORCHESTRATOR_DRAIN__ANNOUNCE_S": "0",
         } | dict(settings or {})
-        return [Program("conversation", (sys.executable, "-m", "orchestrator"), env, grpc_port)]
+        made = [Program("conversation", (sys.executable, "-m", "orchestrator"), conversation, grpc_port)]
+        if has_second:
+            (port,) = free_ports(1)
+            second = env | {"CANARY_PORT": str(port), "CANARY_DRAIN__ANNOUNCE_S": "0"}
+            made.append(Program("stt_second", (sys.executable, "-m", "services.stt", "canary"), second, port))
+        return made
 
     env = {"AVATAR_DATA_DIR": str(data_dir), "OMP_NUM_THREADS": "1"}
     async with (
-        running_stack(services, env, orchestrator, {"page": [http_port]}) as stack,
+        running_stack(services, env, programs, {"page": [http_port]}) as stack,
         contextlib.AsyncExitStack() as held,
     ):
         spoilt = Spoilt()

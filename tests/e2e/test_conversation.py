@@ -58,7 +58,7 @@ def spoilt(running: Product) -> Iterator[Spoilt]:
 
 @dataclass(frozen=True)
 class Run:
-    """What one conversation gave. Args: silent: apertures after the answer was heard."""
+    """What one conversation gave. Args: silent: apertures after the answer was heard; min_sound: what is asked for."""
 
     heard_text: str
     final_text: str
@@ -67,11 +67,12 @@ class Run:
     lips: Step
     fps: float
     silent: NDArray[np.float64]
+    min_sound: float
 
     def faults(self) -> dict[str, str]:
         """What is wrong with it, in words; empty when nothing is."""
         found = {}
-        if self.sound < MIN_SOUND:
+        if self.sound < self.min_sound:
             found["sound"] = f"what was heard is not what the voice said (correlation {self.sound:.2f})"
         if self.lips.correlation < MIN_LIPS:
             found["lips"] = f"they do not follow the sound (correlation {self.lips.correlation:.2f})"
@@ -92,8 +93,17 @@ def device_saying(folder: Path, speech: NDArray[np.int16]) -> Path:
     return path
 
 
-async def converse(running: Product, avatar: str, landmarker: FaceLandmarker, microphone: Path | None = None) -> Run:
-    """One sentence, its echo out of the face. Args: microphone: has the sentence; without one it is typed."""
+async def converse(
+    running: Product,
+    avatar: str,
+    landmarker: FaceLandmarker,
+    microphone: Path | None = None,
+    min_sound: float = MIN_SOUND,
+) -> Run:
+    """One sentence, its echo out of the face.
+
+    Args: microphone: has the sentence; without one it is typed; min_sound: correlation from which it is the answer.
+    """
     before = len(running.spoken)
     async with browsing(microphone, scripted_microphone=microphone is None) as browser:
         await browser.start(running.address, f"?avatar={avatar}")
@@ -111,16 +121,18 @@ async def converse(running: Product, avatar: str, landmarker: FaceLandmarker, mi
         await browser.wait_until(ended["at"] + 1500)
         assert browser.errors == []
         (spoken,) = running.spoken[before:]
-        return await _measured(browser, spoken, started["at"], landmarker)
+        return await _measured(browser, spoken, started["at"], landmarker, min_sound)
 
 
-async def _measured(browser: Browser, spoken: Spoken, started_ms: float, landmarker: FaceLandmarker) -> Run:
+async def _measured(
+    browser: Browser, spoken: Spoken, started_ms: float, landmarker: FaceLandmarker, min_sound: float
+) -> Run:
     captions = [e["event"]["caption"] for e in await browser.events() if "caption" in e["event"]]
     finals = [c["text"] for c in captions if c["speaker"] == "SPEAKER_USER" and c.get("is_final")]
     # What the page shows stands in its transcript once it is final.
     shown = (await browser.page.locator("#log li.user .text").first.inner_text()).strip()
     correlation, speech_ms = place_in(await browser.sound(), spoken.sound)
-    if correlation < MIN_SOUND:
+    if correlation < min_sound:
         # Another sentence was heard: lips are then judged from when the answer was announced.
         speech_ms = started_ms
     frames = await browser.frames()
@@ -137,6 +149,7 @@ async def _measured(browser: Browser, spoken: Spoken, started_ms: float, landmar
         lips=in_step(shown_s, aperture, spoken.visemes),
         fps=float((np.count_nonzero(speaking) - 1) / seconds),
         silent=aperture[shown_s > speech_s + 0.4],
+        min_sound=min_sound,
     )
 
 

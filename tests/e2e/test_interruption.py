@@ -8,6 +8,7 @@ import grpc
 import numpy as np
 import pytest
 from avatar.conversation.v1 import conversation_pb2, conversation_pb2_grpc
+from numpy.typing import NDArray
 
 from services.render.landmarks import FaceLandmarker
 from tests.e2e.conftest import SAMPLE_RATE_HZ, Product
@@ -31,14 +32,22 @@ def last_sound_ms(samples: np.ndarray, start_ms: float) -> float:
 
 
 async def test_speech_over_the_answer_stops_sound_and_lips_at_once(running: Product) -> None:
+    await speak_over(running, await running.synthesise(OVER), ANSWER)
+
+
+async def speak_over(running: Product, speech: NDArray[np.int16], text: str) -> None:
+    """Speak over an answer of a few seconds. Args: speech: at 48 kHz; text: of the answer.
+
+    Raises: AssertionError if sound, lips or transcript do not stop as they should.
+    """
     async with browsing(scripted_microphone=True) as browser:
         await browser.start(running.address, "?reply=assistant")
-        over = (await running.synthesise(OVER)).astype(np.float32) / 32768
+        over = speech.astype(np.float32) / 32768
         name = await browser.page.evaluate("capture.conversation")
         async with grpc.aio.insecure_channel(f"127.0.0.1:{running.stack.ports.legacy}") as channel:
             stub = conversation_pb2_grpc.ConversationServiceStub(channel)
             await browser.keep_pictures()
-            await stub.Say(conversation_pb2.SayRequest(name=name, text=ANSWER, utterance_id="answer"))
+            await stub.Say(conversation_pb2.SayRequest(name=name, text=text, utterance_id="answer"))
             started = await browser.event("utterance_started")
             await browser.wait_until(started["at"] + 1500)
             spoken_at = await browser.page.evaluate(
@@ -85,11 +94,11 @@ async def test_speech_over_the_answer_stops_sound_and_lips_at_once(running: Prod
     (item,) = [i for i in kept.transcript if i.utterance_id == "answer"]
     assert item.interrupted
     assert item.text == ended["heard_text"]
-    assert ANSWER.startswith(item.text)
-    assert 0 < len(item.text) < len(ANSWER)
+    assert text.startswith(item.text)
+    assert 0 < len(item.text) < len(text)
     # Where the last sound that was heard stands in what the voice made; the browser may stretch what came before it.
     end = int((silent_ms - sound.start_ms) * SAMPLE_RATE_HZ / 1000)
     tail = sound.samples[end - SAMPLE_RATE_HZ // 2 : end]
-    (answer,) = [spoken for spoken in running.spoken if spoken.text == ANSWER]
+    (answer,) = [spoken for spoken in running.spoken if spoken.text == text]
     heard_s = (find_in(answer.sound, tail) + len(tail)) / SAMPLE_RATE_HZ
     assert item.heard_duration.ToMilliseconds() / 1000 == pytest.approx(heard_s, abs=0.15)

@@ -68,11 +68,11 @@ def build_parakeet(folder: Path, *, pieces: Sequence[str] = _PIECES) -> Path:
     return folder
 
 
-def build_canary(folder: Path) -> Path:
+def build_canary(folder: Path, languages: Sequence[str] = _LANGUAGES) -> Path:
     """Write a Canary to a folder; its text depends on the languages too, and is at most eight tokens long."""
     marks = [
         "<|startofcontext|>", "<|startoftranscript|>", "<|emo:undefined|>", "<|pnc|>", "<|noitn|>", "<|notimestamp|>",
-        "<|nodiarize|>", *(f"<|{language}|>" for language in _LANGUAGES), "<|endoftext|>",
+        "<|nodiarize|>", *(f"<|{language}|>" for language in languages), "<|endoftext|>",
     ]  # fmt: skip
     vocabulary = ["▁", *marks, *_PIECES]
     _lay(folder, vocabulary, "nemo-conformer-aed")
@@ -82,7 +82,8 @@ def build_canary(folder: Path) -> Path:
     heard = random.normal(size=(_WIDTH, count)).astype(np.float32) * 6
     said = random.normal(size=(count, count)).astype(np.float32)
     bias = np.full(count, -100, np.float32)
-    bias[-len(_PIECES) :] = 0
+    # Rather the beginning of a word than its rest.
+    bias[-len(_PIECES) :] = [20 if piece.startswith("▁") else 0 for piece in _PIECES]
     end = np.zeros(count, np.float32)
     end[vocabulary.index("<|endoftext|>")] = 1
     heard[:, : count - len(_PIECES)] = 0

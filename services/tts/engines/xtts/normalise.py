@@ -2,8 +2,8 @@
 
 The library reads ordinals, abbreviations and signs in each language, and its reading of those is kept. It writes the
 German "Komma" and "Million" with capitals that the model does not know, fails on every number in Hindi and on ordinals
-in Czech, drops the signs of currencies, and takes the last figure of a sentence for an ordinal. Dates, times, decimals,
-amounts and whole numbers are therefore read here.
+in Czech, leaves figures in Japanese as they are, drops the signs of currencies, and takes the last figure of a sentence
+for an ordinal. Dates, times, decimals, amounts and whole numbers are therefore read here.
 """
 
 from __future__ import annotations
@@ -38,8 +38,11 @@ _WORDS = {
     "ar": _Words("فاصلة", "في المئة", "يورو", "دولار", "جنيه"),
     "hu": _Words("egész", "százalék", "euró", "dollár", "font"),
     "ko": _Words("점", "퍼센트", "유로", "달러", "파운드"),
+    "ja": _Words("点", "パーセント", "ユーロ", "ドル", "ポンド"),
     "hi": _Words("दशमलव", "प्रतिशत", "यूरो", "डॉलर", "पाउंड"),
 }
+# The library reads all other figures of Chinese.
+_CHINESE_SIGNS = {"€": "欧元", "$": "美元", "£": "英镑"}
 # The percent word stands before the number.
 _PERCENT_FIRST = ("tr",)
 # A figure and a dot are an ordinal where a word follows, and nothing of the kind at the end of a sentence.
@@ -62,10 +65,13 @@ _DATE = re.compile(r"\b(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})\b")
 _TIME = re.compile(r"\b(\d{1,2}):(\d{2})\b")
 _AMOUNT = re.compile(r"([€$£])\s?(\d[\d.,]*\d|\d)|(\d[\d.,]*\d|\d)\s?([€$£])")
 _PERCENT = re.compile(r"(\d[\d.,]*\d|\d)\s?%")
-_GROUPED_BY_COMMA = re.compile(r"\b\d{1,3}(?:,\d{3})+(?!\d)")
+_GROUPED_BY_COMMA = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d)")
+_WITH_COMMAS = ("en", "ja")
 _GROUPED = re.compile(r"\b\d{1,3}(?:[.\u00a0\u202f]\d{3})+(?!\d)")
 _DECIMAL = re.compile(r"(?<![\d.,])(\d+)[.,](\d+)(?![\d.,]*\d)")
 _WHOLE = re.compile(r"\d+(?![\w°ºª])")
+# In a script that puts no blanks between words.
+_WHOLE_WITHIN_WORDS = re.compile(r"\d+")
 _WHOLE_NO_ORDINAL = re.compile(r"\d+(?![\w°ºª]|\.\s+\S)")
 # What is longer is a code, and read figure by figure.
 _LONGEST_NUMBER = 12
@@ -74,6 +80,8 @@ _LONGEST_NUMBER = 12
 def expand_figures(text: str, language: str) -> str:
     """The text with its figures as words, in lower case. Args: language: a BCP-47 tag; others stay as they are."""
     language = language.split("-")[0]
+    if language == "zh":
+        return _AMOUNT.sub(lambda m: f"{m[2] or m[3]} {_CHINESE_SIGNS[m[1] or m[4]]}", text)
     words = _WORDS.get(language)
     if words is None:
         return text
@@ -85,7 +93,7 @@ def expand_figures(text: str, language: str) -> str:
     text = _AMOUNT.sub(lambda m: f"{m[2] or m[3]} {signs[m[1] or m[4]]}", text)
     percent = rf"{words.percent} \1" if language in _PERCENT_FIRST else rf"\1 {words.percent}"
     text = _PERCENT.sub(percent, text)
-    grouped = _GROUPED_BY_COMMA if language == "en" else _GROUPED
+    grouped = _GROUPED_BY_COMMA if language in _WITH_COMMAS else _GROUPED
     text = grouped.sub(lambda m: re.sub(r"\D", "", m[0]), text)
 
     def decimal(match: re.Match[str]) -> str:
@@ -94,6 +102,8 @@ def expand_figures(text: str, language: str) -> str:
 
     text = _DECIMAL.sub(decimal, text)
     whole = _WHOLE_NO_ORDINAL if language in _DOT_IS_ORDINAL else _WHOLE
+    if language == "ja":
+        whole = _WHOLE_WITHIN_WORDS
     return whole.sub(lambda m: _said(m[0], language), text).lower()
 
 

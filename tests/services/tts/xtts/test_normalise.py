@@ -32,8 +32,8 @@ READ = [
     ("ar", "12", "اثنا عشر"),
     ("ko", "3", "삼"),
     ("hi", "1999", "एक हज़ार नौ सौ निन्यानवे"),
-    ("ja", "3", "3"),
-    ("zh-cn", "3", "3"),
+    ("ja", "12円で1,000円、3.5キロ、50%", "十二円で千円、三 点 五キロ、五十 パーセント"),
+    ("zh-cn", "3 或 €20.50", "3 或 20.50 欧元"),
 ]
 
 
@@ -61,6 +61,8 @@ def test_no_figure_reaches_the_model_in_any_language(published: Published) -> No
     tokenizer: Any = published._tokenizer
     text = "12 3,5 20,50 € 1999 50% 1.000.000 3. 21 14:30 1.2.2024 5"
     for language in published.languages:
-        cleaned = tokenizer.preprocess_text(expand_figures(text, language), language)
-        assert not re.search(r"[0-9€%]", cleaned), (language, cleaned)
+        cleaned = tokenizer.preprocess_text(expand_figures(text, language), language.split("-")[0])
+        # Chinese is written in Latin letters with a figure for the tone of each syllable.
+        figures = r"(?<![a-zü])[0-9]|[€%]" if language == "zh-cn" else r"[0-9€%]"
+        assert not re.search(figures, cleaned), (language, cleaned)
         assert cleaned == cleaned.lower()

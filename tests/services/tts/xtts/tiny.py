@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,13 @@ def narrow() -> Any:
     )
 
 
-def write_official_folder(folder: Path, seed: int = 1) -> None:
-    """config.json, model.pth, vocab.json and speakers_xtts.pth."""
+def write_official_folder(
+    folder: Path, seed: int = 1, speakers: Sequence[str] = SPEAKERS, tokens: int = TOKENS
+) -> None:
+    """config.json, model.pth, vocab.json and speakers_xtts.pth.
+
+    Args: speakers: names of the voices in it; tokens: after which it has said what it was to say.
+    """
     import torch
     from TTS.tts.configs.xtts_config import XttsArgs, XttsConfig
     from TTS.tts.models.xtts import Xtts
@@ -78,7 +84,7 @@ def write_official_folder(folder: Path, seed: int = 1) -> None:
             if name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
                 weight.normal_(0, 0.2)
         stop = torch.nn.functional.normalize(torch.randn(WIDTH), dim=0)
-        model.gpt.mel_pos_embedding.emb.weight[TOKENS - 1 :] += 300 * stop
+        model.gpt.mel_pos_embedding.emb.weight[tokens - 1 :] += 300 * stop
         model.gpt.mel_head.weight[1025] = 4 * stop
         model.gpt.mel_head.bias[1025] = -20
         # As loud as speech.
@@ -87,14 +93,14 @@ def write_official_folder(folder: Path, seed: int = 1) -> None:
         model.hifigan_decoder.waveform_decoder.conv_post.weight *= _PEAK / sound.abs().max()
     config.save_json(str(folder / "config.json"))
     torch.save({"model": model.state_dict(), "config": config.to_dict()}, folder / "model.pth")
-    speakers = {
+    voices = {
         name: {
             "gpt_cond_latent": torch.randn(1, 32, WIDTH),
             "speaker_embedding": torch.nn.functional.normalize(torch.randn(1, 512, 1), dim=1),
         }
-        for name in SPEAKERS
+        for name in speakers
     }
-    torch.save(speakers, folder / "speakers_xtts.pth")
+    torch.save(voices, folder / "speakers_xtts.pth")
 
 
 def engine(speakers: int) -> Any:
