@@ -57,8 +57,16 @@ def spoilt(running: Product) -> Iterator[Spoilt]:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What a conversation has to reach. Args: sound: correlation from which what was heard is the answer."""
+
+    sound: float = MIN_SOUND
+    fps: float = MIN_FPS
+
+
+@dataclass(frozen=True)
 class Run:
-    """What one conversation gave. Args: silent: apertures after the answer was heard; min_sound: what is asked for."""
+    """What one conversation gave. Args: silent: apertures after the answer was heard."""
 
     heard_text: str
     final_text: str
@@ -67,18 +75,18 @@ class Run:
     lips: Step
     fps: float
     silent: NDArray[np.float64]
-    min_sound: float
+    asked: Asked
 
     def faults(self) -> dict[str, str]:
         """What is wrong with it, in words; empty when nothing is."""
         found = {}
-        if self.sound < self.min_sound:
+        if self.sound < self.asked.sound:
             found["sound"] = f"what was heard is not what the voice said (correlation {self.sound:.2f})"
         if self.lips.correlation < MIN_LIPS:
             found["lips"] = f"they do not follow the sound (correlation {self.lips.correlation:.2f})"
         if abs(self.lips.lag_ms) > MAX_LAG_MS:
             found["lag"] = f"the lips are {self.lips.lag_ms:.0f} ms late"
-        if self.fps < MIN_FPS:
+        if self.fps < self.asked.fps:
             found["fps"] = f"only {self.fps:.1f} frames per second"
         if np.nanstd(self.silent) > REST_APERTURE_SPREAD:
             found["rest"] = f"the mouth moves in silence ({np.nanstd(self.silent):.3f})"
@@ -98,11 +106,11 @@ async def converse(
     avatar: str,
     landmarker: FaceLandmarker,
     microphone: Path | None = None,
-    min_sound: float = MIN_SOUND,
+    asked: Asked = Asked(),
 ) -> Run:
     """One sentence, its echo out of the face.
 
-    Args: microphone: has the sentence; without one it is typed; min_sound: correlation from which it is the answer.
+    Args: microphone: has the sentence; without one it is typed.
     """
     before = len(running.spoken)
     async with browsing(microphone, scripted_microphone=microphone is None) as browser:
@@ -121,18 +129,18 @@ async def converse(
         await browser.wait_until(ended["at"] + 1500)
         assert browser.errors == []
         (spoken,) = running.spoken[before:]
-        return await _measured(browser, spoken, started["at"], landmarker, min_sound)
+        return await _measured(browser, spoken, started["at"], landmarker, asked)
 
 
 async def _measured(
-    browser: Browser, spoken: Spoken, started_ms: float, landmarker: FaceLandmarker, min_sound: float
+    browser: Browser, spoken: Spoken, started_ms: float, landmarker: FaceLandmarker, asked: Asked
 ) -> Run:
     captions = [e["event"]["caption"] for e in await browser.events() if "caption" in e["event"]]
     finals = [c["text"] for c in captions if c["speaker"] == "SPEAKER_USER" and c.get("is_final")]
     # What the page shows stands in its transcript once it is final.
     shown = (await browser.page.locator("#log li.user .text").first.inner_text()).strip()
     correlation, speech_ms = place_in(await browser.sound(), spoken.sound)
-    if correlation < min_sound:
+    if correlation < asked.sound:
         # Another sentence was heard: lips are then judged from when the answer was announced.
         speech_ms = started_ms
     frames = await browser.frames()
@@ -149,7 +157,7 @@ async def _measured(
         lips=in_step(shown_s, aperture, spoken.visemes),
         fps=float((np.count_nonzero(speaking) - 1) / seconds),
         silent=aperture[shown_s > speech_s + 0.4],
-        min_sound=min_sound,
+        asked=asked,
     )
 
 
