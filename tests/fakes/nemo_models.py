@@ -80,7 +80,7 @@ def build_canary(folder: Path, languages: Sequence[str] = _LANGUAGES) -> Path:
     random = np.random.default_rng(5)
     count = len(vocabulary)
     heard = random.normal(size=(_WIDTH, count)).astype(np.float32) * 6
-    said = random.normal(size=(count, count)).astype(np.float32)
+    said = random.normal(size=(count, count)).astype(np.float32) * 4
     bias = np.full(count, -100, np.float32)
     # Rather the beginning of a word than its rest.
     bias[-len(_PIECES) :] = [20 if piece.startswith("▁") else 0 for piece in _PIECES]

@@ -78,7 +78,7 @@ def _load_nemo(name: Literal["parakeet", "canary"], settings: SttSettings) -> Sp
     folder = ModelStore(settings.data_dir).complete_folder(name) if own.dir is None else own.dir
     for package in ("onnx_asr", "onnxruntime"):
         if importlib.util.find_spec(package) is None:
-            raise NotReadyError(f"{name} is read by {package}, which is not installed: `pip install 'avatar[nemo]'`")
+            raise NotReadyError(f"{name} is read by {package}, which is not installed: `pip install 'avatar[stt]'`")
     from services.stt.engines.nemo import model
     from services.stt.engines.nemo.engine import NemoEngine
 
