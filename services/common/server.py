@@ -21,7 +21,7 @@ from services.common.memory import LargeMessageInterceptor
 from services.common.observation import ObservationInterceptor
 from services.common.settings import ServerSettings
 from services.common.status import ErrorStatusInterceptor, abort
-from services.common.telemetry import SESSION_ID_KEY, TRACEPARENT_KEY, open_tracer
+from services.common.telemetry import NOT_SAMPLED, SESSION_ID_KEY, TRACEPARENT_KEY, open_tracer
 
 # One message may hold a recording or portrait at its limit (64 MiB) and what surrounds it.
 MAX_MESSAGE_BYTES = 66 * 1024 * 1024
@@ -150,9 +150,10 @@ class Server:
         """A channel to this server, and the metadata by which its calls are served before it is `ready`.
 
         The first call of a process pays for what is imported, cached or allocated by the first; here no caller does.
+        No trace tells of it.
         """
         async with grpc.aio.insecure_channel(f"{self._settings.host}:{self.port}") as channel:
-            yield channel, ((_REHEARSAL_KEY, self._readiness.rehearsal_pass),)
+            yield channel, ((_REHEARSAL_KEY, self._readiness.rehearsal_pass), (TRACEPARENT_KEY, NOT_SAMPLED))
 
     async def ready(self) -> None:
         """Open for calls: the engine has answered a warm-up request."""

@@ -14,6 +14,8 @@ SESSION_ID_KEY = "x-session-id"
 TRACEPARENT_KEY = "traceparent"
 # What calls to other processes carry from here; empty for nothing. https://www.w3.org/TR/trace-context/#traceparent-header
 traceparent: ContextVar[str] = ContextVar("traceparent", default="")
+# A parent whose flags say that nobody wants to see the calls below it.
+NOT_SAMPLED = f"00-{1:032x}-{1:016x}-00"
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 Attributes = Mapping[str, str | int | float | bool]

@@ -67,11 +67,6 @@ def spoken(text: str) -> NDArray[np.int16]:
     return (resampled * 32767).astype(np.int16)
 
 
-@pytest.mark.data
-async def test_the_older_stacks_check_passes_as_for_its_own_engines(production: Product, test_data: Path) -> None:
-    await black_box_check(production, test_data, "production")
-
-
 async def test_a_sentence_is_heard_and_said_by_a_face_in_step(production: Product, tmp_path: Path) -> None:
     landmarker = FaceLandmarker(production.data_dir)
     device = device_saying(tmp_path, spoken("What is the weather like today?"))
@@ -82,3 +77,9 @@ async def test_a_sentence_is_heard_and_said_by_a_face_in_step(production: Produc
 
 async def test_speech_over_the_answer_stops_sound_and_lips_at_once(production: Product) -> None:
     await speak_over(production, spoken(OVER), ANSWER)
+
+
+# The last one: it leaves conversations behind that nobody ended.
+@pytest.mark.data
+async def test_the_older_stacks_check_passes_as_for_its_own_engines(production: Product, test_data: Path) -> None:
+    await black_box_check(production, test_data, "production")

@@ -74,7 +74,7 @@ async def test_a_rehearsal_is_served_before_the_server_is_ready_and_nobody_else_
     async with serving(nothing, ready=False) as (server, _), server.rehearsal() as (rehearsing, metadata):
         stub = tts_pb2_grpc.TextToSpeechServiceStub(rehearsing)
         await stub.ListVoices(tts_pb2.ListVoicesRequest(), metadata=metadata)
-        ((key, _),) = metadata
+        (key, _), *_ = metadata
         for others in ((), ((key, ""),), ((key, "guessed"),)):
             with pytest.raises(grpc.aio.AioRpcError, match="loading"):
                 await stub.ListVoices(tts_pb2.ListVoicesRequest(), metadata=others)

@@ -25,8 +25,8 @@ QUICK = DrainSettings(announce_s=0.0, grace_s=2.0)
 METHOD = f"{NAME}/ListVoices"
 
 
-async def call(endpoint: str, *metadata: tuple[str, str]) -> None:
-    """Serve one call, whose handler fails, in a process that traces, and stop."""
+async def call(endpoint: str, *metadata: tuple[str, str], rehearses: bool = False) -> None:
+    """Serve one call, whose handler fails, in a process that traces, and stop. Args: rehearses: one more before it."""
 
     async def fail() -> None:
         raise NotFoundError("no such voice")
@@ -35,6 +35,12 @@ async def call(endpoint: str, *metadata: tuple[str, str]) -> None:
     server = Server(settings, [NAME])
     await server.start()
     tts_pb2_grpc.add_TextToSpeechServiceServicer_to_server(Scripted(fail), server.grpc)  # type: ignore[abstract]
+    if rehearses:
+        async with server.rehearsal() as (channel, given):
+            with pytest.raises(grpc.aio.AioRpcError, match="no such voice"):
+                await tts_pb2_grpc.TextToSpeechServiceStub(channel).ListVoices(
+                    tts_pb2.ListVoicesRequest(), metadata=given
+                )
     await server.ready()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         with pytest.raises(grpc.aio.AioRpcError, match="no such voice"):
@@ -84,6 +90,13 @@ async def test_a_call_without_a_good_traceparent_begins_a_trace(given: str) -> N
         span = await collector.named(METHOD)
     assert span.parent_span_id == b""
     assert not is_traceparent(given)
+
+
+async def test_no_trace_tells_of_a_rehearsal() -> None:
+    async with collecting() as collector:
+        await call(collector.endpoint, ("traceparent", PARENT), rehearses=True)
+        await collector.named(METHOD)
+    assert [span.trace_id.hex() for span in collector.spans] == [PARENT.split("-")[1]]
 
 
 async def test_a_collector_that_is_away_delays_neither_a_call_nor_the_end() -> None:
