@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -186,7 +187,8 @@ def test_random_weights_draw_no_face_and_the_report_says_so(
     told = capsys.readouterr().out
     assert "are these trained weights?" in told
     assert "the CPU draws in float32 itself" in told
-    assert "1 failed, 17 not measured" in told
+    # How fast the plain path is on this machine is judged too, and is not this test's business.
+    assert re.search(r": (0 passed, 2|1 passed, 1) failed, 17 not measured", told)
     page = out.read_text()
     assert "Not passed:" in page
     assert "random, narrow" in page
