@@ -28,7 +28,8 @@ async def serve(settings: TtsSettings) -> None:
     """Serve until SIGTERM. Raises: NotReadyError, EngineError if the engine cannot run here."""
     async with running(settings, SERVICE_NAMES) as server:
         selection = await asyncio.to_thread(engines.load, settings)
-        info = media_pb2.EngineInfo(name=selection.name, reason=selection.reason)
+        path = selection.engine.capabilities.path or None
+        info = media_pb2.EngineInfo(name=selection.name, reason=selection.reason, path=path)
         studio = await asyncio.to_thread(
             Studio, selection.engine, info, settings.data_dir, settings.max_voices, settings.default_voice
         )

@@ -143,6 +143,7 @@ class Capabilities:
         segment_characters_by_language: the longest text for languages that have a limit of their own.
         cloning: how it takes on a voice of a recording; None where it has its own voices only.
         gpu_name: of the GPU that it runs on, as its driver calls it; empty where it runs on the CPU.
+        path: which of its ways to compute runs here, in words; empty where it has only one.
     """
 
     languages: tuple[str, ...]
@@ -155,6 +156,7 @@ class Capabilities:
     segment_characters_by_language: Mapping[str, int] = field(default_factory=dict)
     cloning: Cloning | None = None
     gpu_name: str = ""
+    path: str = ""
 
     @property
     def can_clone(self) -> bool:

@@ -72,7 +72,7 @@ def _load_xtts(settings: TtsSettings) -> SpeechEngine:
         from services.tts.engines.xtts.engine import XttsEngine
     except (ImportError, OSError) as broken:
         raise NotReadyError(f"XTTS runs on PyTorch, which cannot be imported here: {broken}") from broken
-    return XttsEngine(folder, own.device, settings.max_streams)
+    return XttsEngine(folder, own.device, settings.max_streams, settings.data_dir / "compiled" / "triton")
 
 
 def _load_piper(settings: TtsSettings) -> SpeechEngine:

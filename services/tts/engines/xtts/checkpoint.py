@@ -127,9 +127,12 @@ class Published:
         self._listening = _Listening(model, config)
         self.fingerprint = self._listening.fingerprint
 
-    def tokens(self, text: str, language: str) -> Tensor:
-        """A text as the model reads it: numbers, dates and abbreviations as words. Returns: shape (t,), int64."""
-        words = expand_figures(text.strip(), language).lower()
+    def words(self, text: str, language: str) -> str:
+        """A text as it is said: numbers, dates and abbreviations as words."""
+        return expand_figures(text.strip(), language).lower()
+
+    def tokens(self, words: str, language: str) -> Tensor:
+        """What the model reads. Args: words: of `words`. Returns: shape (t,), int64."""
         return torch.tensor(self._tokenizer.encode(words, lang=language), dtype=torch.int64)
 
     def listen(self, samples: NDArray[np.float32]) -> SpeakerArrays:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -14,14 +15,18 @@ from torch import Tensor
 
 from services.common.errors import EngineError
 from services.common.log import get_logger
-from services.tts.engines.xtts.decoding import Decoding
+from services.tts.engines.xtts.decoding import Decoding, Newcomer
 from services.tts.engines.xtts.sizes import SAMPLE_RATE_HZ
-from services.tts.engines.xtts.vocoder import Pieces, Vocoder
+from services.tts.engines.xtts.vocoder import Pieces, Waveforms, Window
 
-# Steps between two looks at what has been said: a look waits for the device.
-_STEPS_ON_GPU = 4
+# Steps between two looks at what has been said, at most: a look waits for the device.
+_MOST_STEPS = 4
+# Who begins together is read together; more of them would keep the others from theirs for long.
+_JOIN_AT_ONCE = 8
 # A listener who has so much sound that was not taken yet is passed over.
 _AHEAD_SAMPLES = 2 * SAMPLE_RATE_HZ
+# Who hears the last of what there is within that time gets the next piece as soon as it can be made.
+_SOON_S = 0.5
 _SHORTEST_STOP_S = 10.0
 log = get_logger(__name__)
 
@@ -36,7 +41,12 @@ class Piece:
 
 @dataclass(eq=False)
 class Recital:
-    """One text on its way. Attributes: tokens: shape (t,); conditioning: shape (1, 32, width)."""
+    """One text on its way.
+
+    Attributes:
+        tokens: shape (t,), int64, on the CPU; conditioning: shape (1, 32, width), on the device.
+        spoken: latents that there are; runs: whether more will come.
+    """
 
     tokens: Tensor
     conditioning: Tensor
@@ -45,18 +55,27 @@ class Recital:
     made: deque[Piece] = field(default_factory=deque)
     ahead: int = 0
     row: int | None = None
+    spoken: int = 1
+    runs: bool = True
     is_cancelled: bool = False
     failure: EngineError | None = None
     is_over: bool = False
+    # Of the conductor alone.
+    given: int = 0
+    first_s: float | None = None
+
+    def left_s(self, now_s: float) -> float:
+        """Seconds of sound that somebody who listens since the first piece has not heard yet."""
+        return 0.0 if self.first_s is None else self.given / SAMPLE_RATE_HZ - (now_s - self.first_s)
 
 
 class Conductor:
     """Owns the decoding and the vocoder; speakers ask it from threads of their own."""
 
-    def __init__(self, decoding: Decoding, vocoder: Vocoder) -> None:
+    def __init__(self, decoding: Decoding, waveforms: Waveforms, device: torch.device) -> None:
         self._decoding = decoding
-        self._vocoder = vocoder
-        self._steps = _STEPS_ON_GPU if next(vocoder.parameters()).is_cuda else 1
+        self._waveforms = waveforms
+        self._device = device
         self._wakes = threading.Condition()
         self._waiting: deque[Recital] = deque()
         self._rows: dict[int, Recital] = {}
@@ -72,7 +91,7 @@ class Conductor:
         Args: speaker: shape (1, speaker width, 1), on the device.
         Raises: EngineError if the model fails, or was closed.
         """
-        recital = Recital(tokens, conditioning, Pieces(self._vocoder, speaker, speaking_rate))
+        recital = Recital(tokens, conditioning, Pieces(speaker, speaking_rate))
         with self._wakes:
             if self._closing:
                 raise EngineError("the voice model was closed")
@@ -106,6 +125,8 @@ class Conductor:
         self._thread.join(_SHORTEST_STOP_S)
 
     def _work(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.set_device(self._device)
         while self._wait():
             try:
                 with torch.inference_mode():
@@ -127,40 +148,62 @@ class Conductor:
         with self._wakes:
             gone = [recital for recital in self._rows.values() if recital.is_cancelled]
             free = [row for row in range(self._decoding.rows) if row not in self._rows]
-            joining = []
             self._waiting = deque(recital for recital in self._waiting if not recital.is_cancelled)
-            while self._waiting and free:
-                recital = self._waiting.popleft()
-                recital.row = free.pop(0)
-                self._rows[recital.row] = recital
-                joining.append(recital)
-            held = {row: recital.ahead >= _AHEAD_SAMPLES for row, recital in self._rows.items()}
+            joining = [self._waiting.popleft() for _ in range(min(len(self._waiting), len(free), _JOIN_AT_ONCE))]
+            for row, recital in zip(free, joining, strict=False):
+                recital.row = row
+                self._rows[row] = recital
+            ahead = {row: recital.ahead for row, recital in self._rows.items()}
         for recital in gone:
             self._leave(recital)
-        for recital in joining:
-            assert recital.row is not None
-            self._decoding.join(recital.row, recital.conditioning, recital.tokens)
-        for row in self._rows:
-            self._decoding.hold(row, is_held=held[row])
-        self._decoding.advance(self._steps)
+        if joining:
+            self._decoding.join(
+                [Newcomer(each.row, each.conditioning, each.tokens) for each in joining if each.row is not None]
+            )
+        self._decoding.hold({row for row in self._rows if ahead[row] >= _AHEAD_SAMPLES})
+        self._decoding.advance(self._steps())
         spoken, runs = self._decoding.progress()
-        for row, recital in list(self._rows.items()):
-            self._give(recital, self._decoding.latents(row, spoken[row]), is_whole=not runs[row])
+        for row, recital in self._rows.items():
+            recital.spoken, recital.runs = spoken[row], runs[row]
+        self._give()
 
-    def _give(self, recital: Recital, latents: Tensor, *, is_whole: bool) -> None:
-        while not recital.is_cancelled:
-            samples = recital.pieces.take(latents.float(), is_whole=is_whole)
-            if samples is None:
-                break
-            is_last = is_whole and recital.pieces.is_done(len(latents))
-            piece = Piece(samples.cpu().numpy(), is_last)
-            with self._wakes:
-                recital.made.append(piece)
-                recital.ahead += len(piece.samples)
-                recital.is_over = is_last
-                self._wakes.notify_all()
-        if recital.is_over or recital.is_cancelled:
-            self._leave(recital)
+    def _steps(self) -> int:
+        """Until the next piece of somebody who hears all that there is soon, and a few at most."""
+        now_s = time.monotonic()
+        urgent = [each for each in self._rows.values() if each.left_s(now_s) < _SOON_S]
+        return min([_MOST_STEPS, *(each.pieces.lacking(each.spoken) for each in urgent)])
+
+    def _give(self) -> None:
+        """Make the pieces that there are, one of each listener at a time, those first who have the least to hear."""
+        now_s = time.monotonic()
+        rows = sorted(self._rows, key=lambda row: self._rows[row].left_s(now_s))
+        while rows:
+            due: list[tuple[int, Window]] = []
+            for row in rows:
+                recital = self._rows[row]
+                if recital.is_cancelled:
+                    continue
+                latents = self._decoding.latents(row, recital.spoken)
+                if (window := recital.pieces.take(latents, is_whole=not recital.runs)) is not None:
+                    due.append((row, window))
+            for (row, _), samples in zip(due, self._waveforms.of([window for _, window in due]), strict=True):
+                self._hand(self._rows[row], samples)
+            rows = [row for row, _ in due]
+        for recital in list(self._rows.values()):
+            if recital.is_over or recital.is_cancelled:
+                self._leave(recital)
+
+    def _hand(self, recital: Recital, samples: NDArray[np.float32]) -> None:
+        is_last = not recital.runs and recital.pieces.is_done(recital.spoken)
+        if is_last and recital.spoken == self._decoding.most:
+            log.warning("xtts_text_cut_off", audio_tokens=recital.spoken, text_tokens=len(recital.tokens))
+        with self._wakes:
+            recital.made.append(Piece(samples, is_last))
+            recital.given += len(samples)
+            recital.first_s = recital.first_s or time.monotonic()
+            recital.ahead += len(samples)
+            recital.is_over = is_last
+            self._wakes.notify_all()
 
     def _leave(self, recital: Recital) -> None:
         with self._wakes:

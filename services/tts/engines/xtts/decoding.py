@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from services.common.log import get_logger
-from services.tts.engines.xtts.gpt import Cache, Gpt
+from services.tts.engines.xtts.fused import FusedStep
+from services.tts.engines.xtts.gpt import Cache, Gpt, Step
+from services.tts.engines.xtts.graphs import Graph, Recorder
 from services.tts.engines.xtts.sampling import Sampling, drawn
 
 # Rows and lengths of the cache for which a step is captured; others take the next larger one.
@@ -14,7 +18,15 @@ _ROWS = (1, 2, 4, 8, 16, 32, 64)
 _LENGTHS = (256, 512)
 # What the library's generation sees before the first token: its place holder for the prefix, besides the start.
 _PLACE_HOLDER = 1
-log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """A text that begins. Attributes: conditioning: shape (1, 32, width), on the device; text: shape (t,), int64."""
+
+    row: int
+    conditioning: Tensor
+    text: Tensor
 
 
 class Decoding:
@@ -22,6 +34,8 @@ class Decoding:
 
     def __init__(self, gpt: Gpt, rows: int, sampling: Sampling) -> None:
         """Args: gpt: on its device, in its number format; rows: listeners at once."""
+        self._step: Callable[[Step, Cache, int], Tensor] = gpt.step
+        self._reaches = (*(length for length in _LENGTHS if length < gpt.sizes.cache_length), gpt.sizes.cache_length)
         sizes = gpt.sizes
         device = gpt.mel_head.weight.device
         self._gpt, self._sampling, self._sizes = gpt, sampling, sizes
@@ -35,49 +49,82 @@ class Decoding:
         # A row runs from when somebody joins until it has said everything; one that is held does not go on.
         self._runs = torch.zeros(rows, dtype=torch.bool, device=device)
         self._held = torch.zeros(rows, dtype=torch.bool, device=device)
+        self._held_rows = [False] * rows
         self._latents = torch.zeros(
             (rows, sizes.max_audio, sizes.width), dtype=gpt.mel_head.weight.dtype, device=device
         )
         # Positions of the cache: where each row's speech begins, and where it is at most; 0 for a free row.
         self._begins, self._lengths = [0] * rows, [0] * rows
-        self._graphs: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
-        self._on_gpu = device.type == "cuda"
+        self._graphs: dict[tuple[int, int], Graph] = {}
 
     @property
     def rows(self) -> int:
         """How many listeners there can be at once."""
         return len(self._lengths)
 
-    @torch.inference_mode()
-    def join(self, row: int, conditioning: Tensor, text: Tensor) -> None:
-        """Begin a text in a free row; its first latent is there when it returns.
+    @property
+    def most(self) -> int:
+        """Tokens after which a text ends, whether or not it was said."""
+        return self._sizes.max_audio
 
-        Args: conditioning: shape (1, 32, width); text: shape (t,), int64, 1 to `max_text` tokens.
-        Raises: ValueError if it has more.
+    @torch.inference_mode()
+    def use(self, step: FusedStep) -> None:
+        """Take another way to compute a step, if it computes the same. Raises: UnavailableError if it does not."""
+        step.check(self._cache)
+        # It looks at as many positions as there are.
+        self._step, self._reaches = step, self._reaches[-1:]
+
+    def forget_graphs(self) -> None:
+        """Go on without; for a device that replays none."""
+        self._graphs.clear()
+
+    @torch.inference_mode()
+    def warm_up(self, recorder: Recorder) -> None:
+        """Record a step for every number of rows, while none is taken. On a GPU only."""
+        for rows in sorted({*(size for size in _ROWS if size < self.rows), self.rows}):
+            for length in self._reaches:
+
+                def step(rows: int = rows, length: int = length) -> Tensor:
+                    return self._draw(rows, length)
+
+                self._graphs[rows, length] = recorder.record(step)
+
+    @torch.inference_mode()
+    def join(self, newcomers: Sequence[Newcomer]) -> None:
+        """Begin texts in free rows; the first latent of each is there when it returns.
+
+        Raises: ValueError if one has too many tokens; then none has begun.
         """
-        if not 1 <= len(text) <= self._sizes.max_text:
-            raise ValueError(f"a text has 1 to {self._sizes.max_text} tokens, not {len(text)}")
-        prefix = self._gpt.prefix(conditioning, text)
-        latent = self._gpt.prefill(prefix, self._cache, row)
-        seen = self._seen[row]
-        seen.zero_()
-        seen[[_PLACE_HOLDER, self._sizes.start_audio]] = True
-        token = drawn(self._gpt.logits(latent), seen[None], self._sampling)
-        self._latents[row, 0] = latent[0]
-        self._tokens[row], self._spoken[row], self._positions[row] = token[0], 1, prefix.shape[1]
-        seen[token] = True
-        self._runs[row] = token[0] != self._sizes.stop_audio
-        self._held[row] = False
-        self._begins[row] = self._lengths[row] = prefix.shape[1]
+        for each in newcomers:
+            if not 1 <= len(each.text) <= self._sizes.max_text:
+                raise ValueError(f"a text has 1 to {self._sizes.max_text} tokens, not {len(each.text)}")
+        device = self._tokens.device
+        prefixes = [self._gpt.prefix(each.conditioning, each.text.to(device)) for each in newcomers]
+        numbers = [each.row for each in newcomers]
+        latents = self._gpt.prefill(prefixes, numbers, self._cache)
+        rows = torch.tensor(numbers, device=device)
+        seen = torch.zeros((len(rows), self._sizes.audio_tokens), dtype=torch.bool, device=device)
+        seen[:, [_PLACE_HOLDER, self._sizes.start_audio]] = True
+        tokens = drawn(self._gpt.logits(latents), seen, self._sampling)
+        seen.scatter_(1, tokens[:, None], value=True)
+        lengths = [prefix.shape[1] for prefix in prefixes]
+        self._latents[rows, 0], self._seen[rows], self._tokens[rows] = latents, seen, tokens
+        self._spoken[rows], self._positions[rows] = 1, torch.tensor(lengths, device=device)
+        self._runs[rows] = tokens != self._sizes.stop_audio
+        for row, length in zip(numbers, lengths, strict=True):
+            self._begins[row] = self._lengths[row] = length
 
     def leave(self, row: int) -> None:
         """Free a row, whether or not it has said everything."""
         self._runs[row] = False
         self._lengths[row] = 0
 
-    def hold(self, row: int, *, is_held: bool) -> None:
-        """Stop a row for a while, or let it go on."""
-        self._held[row] = is_held
+    def hold(self, rows: Collection[int]) -> None:
+        """Stop these rows for a while, and let all others go on."""
+        held = [row in rows for row in range(self.rows)]
+        if held != self._held_rows:
+            self._held_rows = held
+            self._held.copy_(torch.tensor(held))
 
     @torch.inference_mode()
     def advance(self, steps: int) -> None:
@@ -88,8 +135,11 @@ class Decoding:
         rows = next((size for size in _ROWS if taken[-1] < size <= self.rows), self.rows)
         for _ in range(steps):
             reach = max(self._lengths[row] for row in taken) + 1
-            length = next((size for size in _LENGTHS if reach <= size < self._sizes.max_length), self._sizes.max_length)
-            self._step(rows, length)
+            length = next(length for length in self._reaches if reach <= length)
+            if graph := self._graphs.get((rows, length)):
+                graph.replay()
+            else:
+                self._draw(rows, length)
             for row in taken:
                 self._lengths[row] = min(self._lengths[row] + 1, self._sizes.max_length - 1)
 
@@ -105,47 +155,15 @@ class Decoding:
         """What a row has said, shape (count, width); it changes when somebody else joins the row."""
         return self._latents[row, :count]
 
-    def _step(self, rows: int, length: int) -> None:
-        if not self._on_gpu:
-            self._draw(rows, length)
-            return
-        graph = self._graphs.get((rows, length))
-        if graph is None:
-            graph = self._graphs[rows, length] = self._captured(rows, length)
-        graph.replay()
-
-    def _captured(self, rows: int, length: int) -> torch.cuda.CUDAGraph:
-        """Capture a step. What it writes while it is tried is put back."""
-        kept = [part.clone() for part in self._state()]
-        keys, values = (part[:, :rows].clone() for part in self._cache)
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.stream(stream):
-            for _ in range(2):
-                self._draw(rows, length)
-            stream.synchronize()
-            with torch.cuda.graph(graph, stream=stream):
-                self._draw(rows, length)
-        torch.cuda.current_stream().wait_stream(stream)
-        for part, before in zip(self._state(), kept, strict=True):
-            part.copy_(before)
-        self._cache.keys[:, :rows], self._cache.values[:, :rows] = keys, values
-        log.info("xtts_step_captured", rows=rows, length=length)
-        return graph
-
-    def _state(self) -> tuple[Tensor, ...]:
-        return self._tokens, self._spoken, self._positions, self._seen, self._runs, self._latents
-
-    def _draw(self, count: int, length: int) -> None:
-        """One step of the first `count` rows; those that do not run stay as they are."""
+    def _draw(self, count: int, length: int) -> Tensor:
+        """One step of the first `count` rows; those that do not run stay as they are. Returns: their new tokens."""
         tokens, spoken, positions = self._tokens[:count], self._spoken[:count], self._positions[:count]
         seen, runs = self._seen[:count], self._runs[:count]
         rows = torch.arange(count, device=tokens.device)
         goes = runs & ~self._held[:count]
         # A row that has ended stands at the end of its places, and draws for nothing.
         at = spoken.clamp(max=self._sizes.max_audio - 1)
-        latents = self._gpt.step(tokens, at, positions.clamp(max=length - 1), self._cache, length)
+        latents = self._step(Step(tokens, at, positions.clamp(max=length - 1), goes), self._cache, length)
         following = drawn(self._gpt.logits(latents), seen, self._sampling)
         kept = self._latents[rows, at]
         self._latents[rows, at] = torch.where(goes[:, None], latents, kept)
@@ -154,3 +172,4 @@ class Decoding:
         spoken += goes
         positions += goes
         runs &= ~(goes & ((following == self._sizes.stop_audio) | (spoken >= self._sizes.max_audio)))
+        return tokens

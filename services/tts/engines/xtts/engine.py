@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import unicodedata
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from torch import Tensor
 from services.common.errors import EngineError, NotReadyError
 from services.common.log import get_logger
 from services.tts.engine import Capabilities, Cloning, Conditioning, SpeechChunk, Style
+from services.tts.engines.xtts.acceleration import accelerate
 from services.tts.engines.xtts.checkpoint import Published, SpeakerArrays
 from services.tts.engines.xtts.conductor import Conductor, Piece
 from services.tts.engines.xtts.decoding import Decoding
 from services.tts.engines.xtts.sizes import CODE_RATE_HZ, SAMPLE_RATE_HZ
+from services.tts.engines.xtts.vocoder import Waveforms
 from services.tts.estimated_timing import RunningTiming
 from services.tts.pronunciation import Pronouncer, Pronouncers
 
@@ -47,8 +50,10 @@ class XttsSpeaker:
 class XttsEngine:
     """The model on its device, with a row of the cache for each speaker."""
 
-    def __init__(self, folder: Path, device: str, speakers: int) -> None:
-        """Args: folder: the published files; device: cpu, cuda, cuda:1 and so on; speakers: at once.
+    def __init__(self, folder: Path, device: str, speakers: int, compiled: Path | None = None) -> None:
+        """Args:
+            folder: the published files; device: cpu, cuda, cuda:1 and so on; speakers: at once.
+            compiled: keeps compiled kernels from one start to the next; by default Triton's own.
 
         Raises: NotReadyError, in a sentence, if something is missing, damaged, or does not fit.
         """
@@ -59,13 +64,15 @@ class XttsEngine:
         try:
             gpt = published.gpt.to(self._device, number)
             vocoder = published.vocoder.to(self._device)
-            decoding = Decoding(gpt, speakers, published.sampling)
+            decoding, waveforms = Decoding(gpt, speakers, published.sampling), Waveforms(vocoder)
+            on_gpu = self._device.type == "cuda"
+            path = accelerate(gpt, decoding, waveforms, self._device, compiled) if on_gpu else "cpu plain"
         except torch.OutOfMemoryError as full:
             raise NotReadyError(f"XTTS needs more memory than {self._device} has free: {full}") from full
         self._published = published
         self._speakers_of: WeakKeyDictionary[Conditioning, tuple[Tensor, Tensor]] = WeakKeyDictionary()
         self._built_in = {voice: self._on_device(arrays) for voice, arrays in published.speakers.items()}
-        self._conductor = Conductor(decoding, vocoder)
+        self._conductor = Conductor(decoding, waveforms, self._device)
         self._pronouncers = Pronouncers(speakers)
         self._max_tokens = published.sizes.max_text
         self.capabilities = Capabilities(
@@ -78,29 +85,30 @@ class XttsEngine:
             max_segment_characters=min(published.characters.values()),
             segment_characters_by_language=published.characters,
             cloning=Cloning(f"xtts-v2-{published.fingerprint}", CODE_RATE_HZ, self._condition),
-            gpu_name=torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "",
+            path=path,
+            gpu_name=torch.cuda.get_device_name(self._device) if on_gpu else "",
         )
         self.speakers = tuple(XttsSpeaker(self, each) for each in self._pronouncers.each)
-        log.info("xtts_loaded", device=str(self._device), rows=speakers, without=published.missing)
+        log.info("xtts_loaded", device=str(self._device), path=path, rows=speakers, without=published.missing)
 
     def recite(self, text: str, style: Style) -> Generator[Piece, None, None]:
         """The sound of a text. Raises: EngineError."""
         conditioning, speaker = self._voice_of(style)
         parts = self._parts(text, style.language)
         for index, tokens in enumerate(parts):
-            pieces = self._conductor.recite(tokens.to(self._device), conditioning, speaker, style.speaking_rate)
+            pieces = self._conductor.recite(tokens, conditioning, speaker, style.speaking_rate)
             with contextlib.closing(pieces):
                 for piece in pieces:
                     yield Piece(piece.samples, is_last=piece.is_last and index == len(parts) - 1)
 
     def _parts(self, text: str, language: str) -> list[Tensor]:
         """A text in as many parts as the model needs to say all of it: figures are longer as words."""
-        tokens = self._published.tokens(text, language)
-        if len(tokens) <= self._max_tokens:
+        words = self._published.words(text, language)
+        tokens = self._published.tokens(words, language)
+        if len(tokens) <= self._max_tokens and len(words) <= self._published.characters[language]:
             return [tokens]
-        blanks = [index for index, letter in enumerate(text) if letter.isspace() and text[:index].strip()]
-        at = min(blanks or [len(text) // 2], key=lambda index: abs(index - len(text) / 2))
-        if not text[:at].strip() or not text[at:].strip():
+        at = _middle(text)
+        if at is None:
             return [tokens[: self._max_tokens]]
         return [*self._parts(text[:at], language), *self._parts(text[at:], language)]
 
@@ -129,10 +137,23 @@ class XttsEngine:
         self._pronouncers.close()
 
 
+def _middle(text: str) -> int | None:
+    """Where to cut a text in two: at the blank or mark that is nearest to its middle, else inside a word.
+
+    Returns: None for one character.
+    """
+    inside = [at for at in range(1, len(text)) if text[:at].strip() and text[at:].strip()]
+    apart = [at for at in inside if text[at].isspace() or unicodedata.category(text[at - 1]).startswith("P")]
+    return min(apart or inside, key=lambda at: abs(at - len(text) / 2), default=None)
+
+
 def _device_of(name: str) -> torch.device:
     device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
+    if device.type == "cpu":
+        return device
+    if not torch.cuda.is_available():
         raise NotReadyError(f"XTTS speaks on a GPU, and there is none that PyTorch {torch.__version__} can use")
-    if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
+    index = device.index or 0
+    if index >= torch.cuda.device_count():
         raise NotReadyError(f"there is no {name}: this machine has {torch.cuda.device_count()} CUDA device(s)")
-    return device
+    return torch.device("cuda", index)

@@ -6,7 +6,7 @@ audio that each begin at 0, as in Tortoise (Betker 2023) and XTTS (Casanova et a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,8 +25,23 @@ class Cache(NamedTuple):
     @staticmethod
     def empty(sizes: XttsSizes, rows: int, like: Tensor) -> Cache:
         """Args: like: gives device and dtype."""
-        shape = (sizes.layers, rows, sizes.heads, sizes.max_length, sizes.width // sizes.heads)
+        shape = (sizes.layers, rows, sizes.heads, sizes.cache_length, sizes.width // sizes.heads)
         return Cache(*(torch.zeros(shape, dtype=like.dtype, device=like.device) for _ in range(2)))
+
+
+class Step(NamedTuple):
+    """Where rows are before a step, shape (rows,) each.
+
+    Attributes:
+        tokens: int64, the last of each; spoken: int64, which of the speech it is, from 1.
+        positions: int64, where it goes in the cache.
+        goes: bool, which rows take the step; whatever comes of the others is not used.
+    """
+
+    tokens: Tensor
+    spoken: Tensor
+    positions: Tensor
+    goes: Tensor
 
 
 class Linear(nn.Module):
@@ -121,50 +136,57 @@ class Gpt(nn.Module):
         start = self.mel_embedding.weight[self.sizes.start_audio] + self.mel_pos_embedding.emb.weight[0]
         return torch.cat([conditioning.to(spoken.dtype), spoken[None], start[None, None]], dim=1)
 
-    def prefill(self, x: Tensor, cache: Cache, row: int) -> Tensor:
-        """Run a prefix and keep its keys and values in a row of the cache.
+    def prefill(self, prefixes: Sequence[Tensor], rows: Sequence[int], cache: Cache) -> Tensor:
+        """Run prefixes together, and keep their keys and values in rows of the cache.
 
-        Args: x: shape (1, t, width), of `prefix`.
-        Returns: the latent of its last position, shape (1, width).
+        Args: prefixes: of `prefix`; rows: of each.
+        Returns: the latents of their last positions, shape (prefixes, width).
         """
+        # A shorter one is filled up behind its end, where it sees nothing of it; it will write over what is kept there.
+        x = nn.utils.rnn.pad_sequence([prefix[0] for prefix in prefixes], batch_first=True)
         length = x.shape[1]
+        at = torch.tensor(rows, device=x.device)
         for index, block in self.gpt.blocks():
             query, key, value = block.attn.heads_of(block.ln_1(x))
-            cache.keys[index, row, :, :length] = key[0]
-            cache.values[index, row, :, :length] = value[0]
+            cache.keys[index, at, :, :length] = key
+            cache.values[index, at, :, :length] = value
             attended = nnf.scaled_dot_product_attention(query, key, value, is_causal=True)
             x = x + block.attn.joined(attended)
             x = x + block.mlp(block.ln_2(x))
-        return self._latent(x[:, -1])
+        lasts = torch.tensor([prefix.shape[1] - 1 for prefix in prefixes], device=x.device)
+        return self.latent(x[torch.arange(len(x), device=x.device), lasts])
 
-    def step(self, tokens: Tensor, spoken: Tensor, positions: Tensor, cache: Cache, length: int) -> Tensor:
+    def embedded(self, tokens: Tensor, spoken: Tensor) -> Tensor:
+        """What tokens are to the trunk, shape (rows, width). Args: as `step`."""
+        return self.mel_embedding(tokens) + self.mel_pos_embedding.emb(spoken)  # type: ignore[no-any-return]
+
+    def step(self, state: Step, cache: Cache, length: int) -> Tensor:
         """One token further for the first rows of the cache, without a wait for the device: it can be captured.
 
-        Args:
-            tokens: shape (rows,), int64, the last token of each.
-            spoken: shape (rows,), which token of the speech it is, from 1.
-            positions: shape (rows,), where it goes in the cache.
-            length: positions of the cache that are looked at; larger than every one in `positions`.
+        Args: length: positions of the cache that are looked at; larger than every one of the state.
         Returns: latents, shape (rows, width).
         """
-        rows = torch.arange(len(tokens), device=tokens.device)
-        x = (self.mel_embedding(tokens) + self.mel_pos_embedding.emb(spoken))[:, None]  # (rows, 1, width)
+        count = len(state.tokens)
+        rows = torch.arange(count, device=state.tokens.device)
+        x = self.embedded(state.tokens, state.spoken)[:, None]  # (rows, 1, width)
         # What lies behind a row's position is of who used the row before.
-        seen = torch.arange(length, device=tokens.device) <= positions[:, None]
-        seen = seen[:, None, None]  # (rows, 1, 1, length)
+        seen = torch.arange(length, device=x.device) <= state.positions[:, None]
+        hidden = torch.zeros(seen.shape, dtype=x.dtype, device=x.device).masked_fill(~seen, -torch.inf)
+        hidden = hidden[:, None, None]  # (rows, 1, 1, length)
         for index, block in self.gpt.blocks():
             query, key, value = block.attn.heads_of(block.ln_1(x))
-            keys, values = cache.keys[index, : len(tokens)], cache.values[index, : len(tokens)]
-            keys[rows, :, positions] = key[:, :, 0]
-            values[rows, :, positions] = value[:, :, 0]
+            keys, values = cache.keys[index, :count], cache.values[index, :count]
+            keys[rows, :, state.positions] = key[:, :, 0]
+            values[rows, :, state.positions] = value[:, :, 0]
             attended = nnf.scaled_dot_product_attention(
-                query, keys[:, :, :length], values[:, :, :length], attn_mask=seen
+                query, keys[:, :, :length], values[:, :, :length], attn_mask=hidden
             )
             x = x + block.attn.joined(attended)
             x = x + block.mlp(block.ln_2(x))
-        return self._latent(x[:, -1])
+        return self.latent(x[:, -1])
 
-    def _latent(self, x: Tensor) -> Tensor:
+    def latent(self, x: Tensor) -> Tensor:
+        """What the vocoder is given, and the logits are made of, of what leaves the last layer, shape (rows, width)."""
         return self.final_norm(self.gpt.ln_f(x))  # type: ignore[no-any-return]
 
     def logits(self, latents: Tensor) -> Tensor:

@@ -35,17 +35,19 @@ def penalised(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
     return torch.where(seen, less, logits)
 
 
-def filtered(logits: Tensor, sampling: Sampling) -> Tensor:
-    """Logits with all but the likeliest tokens at minus infinity, by temperature, top-k and top-p."""
-    scaled = logits / sampling.temperature
-    kept = min(sampling.top_k, scaled.shape[-1])
-    ordered, order = scaled.topk(kept, dim=-1)
+def likeliest(logits: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    """What temperature, top-k and top-p leave.
+
+    Returns: the likeliest tokens' logits, in order and minus infinity for those that are left out, shape (rows, k), and
+    which tokens they are, int64.
+    """
+    ordered, tokens = (logits / sampling.temperature).topk(min(sampling.top_k, logits.shape[-1]), dim=-1)
     if sampling.top_p < 1:
         probabilities = ordered.softmax(dim=-1)
         # A token stays while those before it have less than top_p together; the likeliest always does.
         before = probabilities.cumsum(dim=-1) - probabilities
         ordered = ordered.masked_fill(before >= sampling.top_p, -torch.inf)
-    return torch.full_like(scaled, -torch.inf).scatter(-1, order, ordered)
+    return ordered, tokens
 
 
 def drawn(logits: Tensor, seen: Tensor, sampling: Sampling) -> Tensor:
@@ -53,6 +55,6 @@ def drawn(logits: Tensor, seen: Tensor, sampling: Sampling) -> Tensor:
     fair = penalised(logits, seen, sampling.repetition_penalty)
     if sampling.temperature == 0:
         return fair.argmax(dim=-1)
-    likely = filtered(fair, sampling)
-    noise = torch.empty_like(likely).exponential_().log_().neg_()
-    return (likely.log_softmax(dim=-1) + noise).argmax(dim=-1)
+    ordered, tokens = likeliest(fair, sampling)
+    noise = torch.empty_like(ordered).exponential_().log_().neg_()
+    return tokens.gather(-1, (ordered + noise).argmax(dim=-1, keepdim=True))[:, 0]

@@ -10,6 +10,7 @@ from typing import Any
 TOKEN_SAMPLES, CODE_RATE_HZ, SAMPLE_RATE_HZ = 1024, 22_050, 24_000
 # Latents that tell the voice, from the perceiver.
 CONDITIONING = 32
+_ALIGNED = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,11 @@ class XttsSizes:
     def max_length(self) -> int:
         """Positions of the cache: conditioning, the text between its two marks, and what is said with its start."""
         return CONDITIONING + self.max_text + 2 + self.max_audio + 1
+
+    @property
+    def cache_length(self) -> int:
+        """Positions that the cache has: `max_length`, and some more so that attention's kernels need not pad."""
+        return -(-self.max_length // _ALIGNED) * _ALIGNED
 
     @staticmethod
     def of_arguments(arguments: Mapping[str, Any], vocoder_channels: int = 512) -> XttsSizes:

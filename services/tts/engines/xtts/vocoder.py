@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as nnf
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from services.tts.engines.xtts.graphs import Graph, Recorder
 from services.tts.engines.xtts.sizes import CODE_RATE_HZ, SAMPLE_RATE_HZ, TOKEN_SAMPLES, XttsSizes
 
 _RATES, _KERNELS = (8, 8, 2, 2), (16, 16, 4, 4)
 _RESIDUAL_KERNELS, _DILATIONS = (3, 7, 11), (1, 3, 5)
 _SLOPE = 0.1
+# Windows that are voiced together.
+_BATCHES = (1, 2, 4, 8)
 # Samples of one frame, which is what the network upsamples.
 FRAME_SAMPLES = 256
 # Frames on either side that a sample depends on: 3 of the first convolution, 1 of the first upsampling, 60 / 8 of its
@@ -117,7 +123,7 @@ class Stretch:
     def frames(self, latents: Tensor, begin: int, end: int) -> Tensor:
         """Args: latents: shape (n, width), all that there are; begin, end: frames that `count` says are there.
 
-        Returns: shape (width, end - begin).
+        Returns: float32, shape (width, end - begin).
         """
         lasts = [len(latents) - 1]
         for scale in self._scales[:-1]:
@@ -127,17 +133,32 @@ class Stretch:
     def _between(self, latents: Tensor, begin: int, end: int, lasts: Sequence[int]) -> Tensor:
         """Places of the last of these stretches. Args: lasts: the last place of what each of them begins with."""
         if not lasts:
-            return latents[begin:end]
+            return latents[begin:end].float()
         scale = self._scales[len(lasts) - 1]
         at = ((torch.arange(begin, end, dtype=torch.float64) + 0.5) / scale - 0.5).clamp(min=0)
         left = at.floor()
         low, high = int(left[0]), min(int(left[-1]) + 1, lasts[-1])
         before: Tensor = self._between(latents, low, high + 1, lasts[:-1])
-        share = (at - left).to(latents)[:, None]
+        share = (at - left).float().to(latents.device)[:, None]
         index = (left.long() - low).to(latents.device)
         following = (index + 1).clamp(max=high - low)
         between: Tensor = before[index] * (1 - share) + before[following] * share
         return between
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What the vocoder makes a piece of.
+
+    Attributes:
+        frames: shape (width, t); speaker: shape (1, speaker width, 1).
+        begin, end: the frames that are heard; those around them are thrown away.
+    """
+
+    frames: Tensor
+    speaker: Tensor
+    begin: int
+    end: int
 
 
 class Pieces:
@@ -150,35 +171,106 @@ class Pieces:
     # Frames of a piece, 10.7 ms each; the last number is that of all that follow.
     SIZES = (12, 24, 48)
 
-    def __init__(self, vocoder: Vocoder, speaker: Tensor, speaking_rate: float = 1.0) -> None:
+    def __init__(self, speaker: Tensor, speaking_rate: float = 1.0) -> None:
         """Args: speaker: shape (1, speaker width, 1)."""
-        self._vocoder = vocoder
         self._speaker = speaker
         self._stretch = Stretch(speaking_rate)
         self._given = 0
         self._number = 0
 
-    def take(self, latents: Tensor, *, is_whole: bool) -> Tensor | None:
-        """The next piece, shape (samples,), if there is one.
+    @property
+    def _size(self) -> int:
+        return self.SIZES[min(self._number, len(self.SIZES) - 1)]
+
+    def lacking(self, latents: int) -> int:
+        """How many latents more it takes for the next piece, at least 1, if there are so many now."""
+        more = 1
+        while self._stretch.count(latents + more, is_whole=False) - REACH < self._given + self._size:
+            more += 1
+        return more
+
+    def take(self, latents: Tensor, *, is_whole: bool) -> Window | None:
+        """The next piece, if there is one.
 
         Args: latents: shape (n, width), all so far; is_whole: none will follow.
         """
         known = self._stretch.count(len(latents), is_whole=is_whole)
         ready = known if is_whole else known - REACH
-        size = self.SIZES[min(self._number, len(self.SIZES) - 1)]
-        end = min(self._given + size, ready)
+        end = min(self._given + self._size, ready)
         # A crumb at the end is given out with the piece before it.
         if is_whole and ready - end < REACH:
             end = ready
-        if end - self._given < (1 if is_whole else size):
+        if end - self._given < (1 if is_whole else self._size):
             return None
         low, high = max(self._given - REACH, 0), min(end + REACH, known)
         frames = self._stretch.frames(latents, low, high)
-        sound: Tensor = self._vocoder(frames[None], self._speaker)[0]
-        piece = sound[(self._given - low) * FRAME_SAMPLES : (end - low) * FRAME_SAMPLES]
+        window = Window(frames, self._speaker, self._given - low, end - low)
         self._given, self._number = end, self._number + 1
-        return piece
+        return window
 
     def is_done(self, latents: int) -> bool:
         """Whether all pieces of a whole of so many latents were taken."""
         return self._given >= self._stretch.count(latents, is_whole=True)
+
+
+class Waveforms:
+    """The vocoder for pieces of several utterances at once: those of windows as long as each other go together."""
+
+    def __init__(self, vocoder: Vocoder) -> None:
+        self._vocoder = vocoder
+        self._graphs: dict[tuple[int, int], tuple[Graph, Tensor, Tensor]] = {}
+
+    def forget_graphs(self) -> None:
+        """Go on without; for a device that replays none."""
+        self._graphs.clear()
+
+    @torch.inference_mode()
+    def warm_up(self, recorder: Recorder) -> None:
+        """Record the windows that come again and again; those at the end of an utterance are of any length.
+
+        On a GPU only.
+        """
+        weight = self._vocoder.conv_pre.weight
+        for length in usual_windows():
+            for batch in _BATCHES:
+                frames = weight.new_zeros(batch, weight.shape[1], length)
+                speakers = weight.new_zeros(batch, self._vocoder.cond_layer.weight.shape[1], 1)
+
+                def voice(frames: Tensor = frames, speakers: Tensor = speakers) -> Tensor:
+                    return self._vocoder(frames, speakers)  # type: ignore[no-any-return]
+
+                self._graphs[batch, length] = recorder.record(voice), frames, speakers
+
+    def of(self, windows: Sequence[Window]) -> list[NDArray[np.float32]]:
+        """Their sounds, float32, shape (samples,) each, in [-1, 1]. Waits for the device."""
+        by_length: dict[int, list[int]] = {}
+        for index, window in enumerate(windows):
+            by_length.setdefault(window.frames.shape[1], []).append(index)
+        sounds: dict[int, NDArray[np.float32]] = {}
+        for alike in by_length.values():
+            for first in range(0, len(alike), _BATCHES[-1]):
+                together = alike[first : first + _BATCHES[-1]]
+                whole = self._voiced([windows[index] for index in together]).cpu().numpy()
+                for index, sound in zip(together, whole, strict=False):
+                    window = windows[index]
+                    sounds[index] = sound[window.begin * FRAME_SAMPLES : window.end * FRAME_SAMPLES].copy()
+        return [sounds[index] for index in range(len(windows))]
+
+    def _voiced(self, windows: Sequence[Window]) -> Tensor:
+        """Args: windows: as long as each other. Returns: a row for each, and maybe more."""
+        frames = torch.stack([window.frames for window in windows])
+        speakers = torch.cat([window.speaker for window in windows])
+        count, _, length = frames.shape
+        batch = next(size for size in _BATCHES if size >= count)
+        if (batch, length) not in self._graphs:
+            return self._vocoder(frames, speakers)  # type: ignore[no-any-return]
+        graph, into, voices = self._graphs[batch, length]
+        into[:count], voices[:count] = frames, speakers
+        return graph.replay()
+
+
+def usual_windows() -> set[int]:
+    """Frames of all windows but an utterance's last."""
+    sizes = (*Pieces.SIZES, Pieces.SIZES[-1])
+    begins = [sum(sizes[:number]) for number in range(len(sizes))]
+    return {size + REACH + min(begin, REACH) for begin, size in zip(begins, sizes, strict=True)}

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from services.tts.engines.xtts.checkpoint import Published
-from services.tts.engines.xtts.decoding import Decoding
-from services.tts.engines.xtts.sampling import Sampling, filtered, penalised
-from services.tts.engines.xtts.vocoder import FRAME_SAMPLES, REACH, Pieces, folded
+from services.tts.engines.xtts.decoding import Decoding, Newcomer
+from services.tts.engines.xtts.sampling import Sampling, likeliest, penalised
+from services.tts.engines.xtts.vocoder import FRAME_SAMPLES, REACH, Pieces, Waveforms, Window, folded, usual_windows
 
 GREEDY = Sampling(temperature=0)
 TEXTS = {"de": "guten tag, wie geht es ihnen?", "en": "hello", "es": "¿qué tal, amigo mío? muy bien, gracias."}
@@ -24,20 +24,25 @@ def voice(published: Published, name: str = "ana-tiny") -> tuple[Tensor, Tensor]
     return torch.from_numpy(arrays.latent), torch.from_numpy(arrays.embedding)
 
 
+def tokens(published: Published, language: str) -> Tensor:
+    """Of the text in this language."""
+    return published.tokens(published.words(TEXTS[language], language), language)
+
+
 def said(decoding: Decoding, row: int, steps: int) -> list[int]:
     """The tokens of a row that has just joined."""
-    tokens = [int(decoding._tokens[row])]
+    heard = [int(decoding._tokens[row])]
     for _ in range(steps - 1):
         decoding.advance(1)
-        tokens.append(int(decoding._tokens[row]))
-    return tokens
+        heard.append(int(decoding._tokens[row]))
+    return heard
 
 
 @pytest.fixture(scope="module")
 def latents(official: Any, published: Published) -> Tensor:
     """What the library streams for a text, shape (COUNT, width)."""
     latent, _ = voice(published)
-    text = published.tokens(TEXTS["de"], "de")
+    text = tokens(published, "de")
     with torch.inference_mode():
         made = official.gpt.get_generator(
             fake_inputs=official.gpt.compute_embeddings(latent, text[None]),
@@ -59,7 +64,7 @@ def latents(official: Any, published: Published) -> Tensor:
 
 @pytest.mark.parametrize("language", TEXTS)
 def test_the_likeliest_tokens_are_the_librarys(official: Any, published: Published, language: str) -> None:
-    text = published.tokens(TEXTS[language], language)
+    text = tokens(published, language)
     latent, _ = voice(published)
     with torch.inference_mode():
         wanted = official.gpt.generate(
@@ -71,13 +76,13 @@ def test_the_likeliest_tokens_are_the_librarys(official: Any, published: Publish
             max_new_tokens=COUNT,
         )
     decoding = Decoding(published.gpt, 2, GREEDY)
-    decoding.join(0, latent, text)
+    decoding.join([Newcomer(0, latent, text)])
     assert said(decoding, 0, COUNT) == wanted[0].tolist()
 
 
 def test_the_latents_are_the_librarys(published: Published, latents: Tensor) -> None:
     decoding = Decoding(published.gpt, 1, GREEDY)
-    decoding.join(0, voice(published)[0], published.tokens(TEXTS["de"], "de"))
+    decoding.join([Newcomer(0, voice(published)[0], tokens(published, "de"))])
     decoding.advance(COUNT - 1)
     assert torch.allclose(decoding.latents(0, COUNT), latents, atol=1e-5)
 
@@ -92,27 +97,52 @@ def test_pieces_end_to_end_are_the_sound_of_the_whole(
         if rate != 1.0:
             stretched = torch.nn.functional.interpolate(stretched, scale_factor=1 / rate, mode="linear")
         whole = official.hifigan_decoder(stretched.transpose(1, 2), g=speaker).squeeze()
-        pieces, given, first = Pieces(published.vocoder, speaker, rate), [], 0
+        pieces, windows, first = Pieces(speaker, rate), [], 0
         for known in range(1, COUNT + 1):
-            while (piece := pieces.take(latents[:known], is_whole=False)) is not None:
+            lacking = pieces.lacking(known)
+            while (window := pieces.take(latents[:known], is_whole=False)) is not None:
                 first = first or known
-                given.append(piece)
+                windows.append((known, window))
+                lacking = pieces.lacking(known)
+            # Nothing comes before as many more as it said.
+            assert pieces.take(latents[: known + lacking - 1], is_whole=False) is None
         assert not pieces.is_done(COUNT)
-        while (piece := pieces.take(latents, is_whole=True)) is not None:
-            given.append(piece)
+        while (window := pieces.take(latents, is_whole=True)) is not None:
+            windows.append((COUNT, window))
+        given = Waveforms(published.vocoder).of([window for _, window in windows])
     assert pieces.is_done(COUNT)
     assert len(given) >= 3
-    sound = torch.cat(given)
+    sound = torch.from_numpy(np.concatenate(given))
     assert sound.shape == whole.shape
     # Exactly, also where they meet: there is nothing to fade.
     assert float((sound - whole).abs().max()) < 1e-5 * float(whole.abs().max())
+    # All but the end are of lengths that a GPU's graphs were recorded for.
+    assert {window.frames.shape[1] for known, window in windows if known < COUNT} <= usual_windows()
     # An eighth of a second is heard after 7 tokens at the voice's own pace.
     assert len(given[0]) == Pieces.SIZES[0] * FRAME_SAMPLES
     if rate == 1.0:
         assert first == 7
 
 
-def test_one_frame_less_of_reach_would_be_heard(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_voiced_together_sound_as_each_alone(published: Published) -> None:
+    random = torch.Generator().manual_seed(4)
+    lengths = [26, 50, 26, 76, 26, 26, 31, *[26] * 6]
+    voices = [voice(published, name)[1] for name in ("ana-tiny", "bjorn-tiny")]
+    windows = [
+        Window(torch.randn(published.sizes.width, length, generator=random), voices[index % 2], index % 3, length - 2)
+        for index, length in enumerate(lengths)
+    ]
+    with torch.inference_mode():
+        together = Waveforms(published.vocoder).of(windows)
+        for window, sound in zip(windows, together, strict=True):
+            (alone,) = Waveforms(published.vocoder).of([window])
+            assert len(alone) == (window.end - window.begin) * FRAME_SAMPLES
+            assert np.abs(alone).max() > 0.01
+            assert np.allclose(sound, alone, atol=1e-5)
+        assert Waveforms(published.vocoder).of([]) == []
+
+
+def test_half_of_the_reach_would_be_heard(published: Published) -> None:
     """What the pieces keep back is needed: so the comparison above is not one of silence."""
     frames = torch.randn(1, published.sizes.width, 4 * REACH, generator=torch.Generator().manual_seed(1))
     speaker = voice(published)[1]
@@ -160,7 +190,8 @@ def test_what_may_be_drawn_is_what_the_librarys_processors_leave(top_k: int, top
     for warper in (TemperatureLogitsWarper(temperature), TopKLogitsWarper(top_k), TopPLogitsWarper(top_p)):
         wanted = warper(ids, wanted)
     seen = torch.zeros(3, 1026, dtype=torch.bool).scatter(1, ids, value=True)
-    ours = filtered(penalised(logits, seen, 5.0), Sampling(temperature, top_k, top_p, 5.0))
+    left, tokens = likeliest(penalised(logits, seen, 5.0), Sampling(temperature, top_k, top_p, 5.0))
+    ours = torch.full_like(logits, -torch.inf).scatter(1, tokens, left)
     assert torch.equal(ours.isinf(), wanted.isinf())
     assert torch.allclose(ours.softmax(-1), wanted.softmax(-1), atol=1e-6)
 

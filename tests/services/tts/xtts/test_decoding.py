@@ -6,20 +6,34 @@ import pytest
 import torch
 
 from services.tts.engines.xtts.checkpoint import Published
-from services.tts.engines.xtts.decoding import Decoding
+from services.tts.engines.xtts.decoding import Decoding, Newcomer
 from services.tts.engines.xtts.sampling import Sampling, drawn
 from tests.services.tts.xtts import tiny
-from tests.services.tts.xtts.test_against_library import GREEDY, TEXTS, said, voice
+from tests.services.tts.xtts.test_against_library import GREEDY, said, tokens, voice
 
 
 def alone(published: Published, language: str, count: int, name: str = "ana-tiny") -> list[int]:
     decoding = Decoding(published.gpt, 1, GREEDY)
-    decoding.join(0, voice(published, name)[0], published.tokens(TEXTS[language], language))
+    join(decoding, 0, published, language, name)
     return said(decoding, 0, count)
 
 
 def join(decoding: Decoding, row: int, published: Published, language: str, name: str = "ana-tiny") -> None:
-    decoding.join(row, voice(published, name)[0], published.tokens(TEXTS[language], language))
+    decoding.join([Newcomer(row, voice(published, name)[0], tokens(published, language))])
+
+
+def test_who_begins_together_says_what_they_say_alone(published: Published) -> None:
+    decoding = Decoding(published.gpt, 4, GREEDY)
+    asked = [(3, "de", "ana-tiny"), (0, "en", "bjorn-tiny"), (2, "es", "ana-tiny")]
+    decoding.join([Newcomer(row, voice(published, name)[0], tokens(published, lang)) for row, lang, name in asked])
+    assert len({len(tokens(published, language)) for _, language, _ in asked}) == 3
+    said_by = {row: [int(decoding._tokens[row])] for row, _, _ in asked}
+    for _ in range(19):
+        decoding.advance(1)
+        for row, heard in said_by.items():
+            heard.append(int(decoding._tokens[row]))
+    for row, language, name in asked:
+        assert said_by[row] == alone(published, language, 20, name)
 
 
 def test_who_joins_later_and_who_was_there_say_what_they_say_alone(published: Published) -> None:
@@ -51,12 +65,12 @@ def test_who_is_held_waits_and_goes_on_where_they_were(published: Published) -> 
     join(decoding, 0, published, "de")
     join(decoding, 1, published, "en")
     decoding.advance(4)
-    decoding.hold(0, is_held=True)
+    decoding.hold({0})
     decoding.advance(6)
     spoken, runs = decoding.progress()
     assert spoken == [5, 11]
     assert runs == [True, True]
-    decoding.hold(0, is_held=False)
+    decoding.hold(())
     decoding.advance(6)
     assert decoding.progress()[0] == [11, 17]
     kept = Decoding(published.gpt, 1, GREEDY)
@@ -93,10 +107,10 @@ def test_nobody_speaks_for_longer_than_the_model_can(published: Published) -> No
 def test_a_text_of_too_many_tokens_is_refused(published: Published) -> None:
     decoding = Decoding(published.gpt, 1, GREEDY)
     most = published.sizes.max_text
-    decoding.join(0, voice(published)[0], torch.full((most,), 30))
+    decoding.join([Newcomer(0, voice(published)[0], torch.full((most,), 30))])
     for count in (0, most + 1):
         with pytest.raises(ValueError, match=f"1 to {most} tokens, not {count}"):
-            decoding.join(0, voice(published)[0], torch.full((count,), 30))
+            decoding.join([Newcomer(0, voice(published)[0], torch.full((count,), 30))])
 
 
 def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:

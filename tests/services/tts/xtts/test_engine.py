@@ -17,6 +17,7 @@ import torch
 from services.common.errors import EngineError, NotReadyError
 from services.tts import engines
 from services.tts.engine import Conditioning, SpeechChunk, Style, resolve_style
+from services.tts.engines.xtts.decoding import Decoding
 from services.tts.engines.xtts.engine import XttsEngine
 from services.tts.engines.xtts.sizes import SAMPLE_RATE_HZ
 from services.tts.settings import TtsSettings, XttsSettings
@@ -131,6 +132,36 @@ def test_a_text_that_is_longer_in_words_is_said_in_parts(engine: XttsEngine) -> 
     assert all(len(part) <= engine._max_tokens for part in parts)
     chunks = list(engine.speakers[0].speak(figures, style(engine, language="de")))
     assert len(sound(chunks)) > len(parts) * SAMPLE_RATE_HZ
+
+
+@pytest.mark.parametrize("text", ["987654321 " * 25, "9" * 250, "1,234,567 and 7,654,321! " * 10])
+def test_figures_are_cut_by_what_they_are_in_words_and_none_is_lost(engine: XttsEngine, text: str) -> None:
+    published = engine._published
+    words, most = published.words, published.characters["en"]
+    assert len(words(text, "en")) > 4 * most
+    parts: list[str] = []
+
+    def noted(text: str, language: str) -> str:
+        if len(spoken := words(text, language)) <= most:
+            parts.append(text)
+        return spoken
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(published, "words", noted)
+        # Published vocabularies have tokens as long as words, so that a text of few tokens may be more than is said.
+        patch.setattr(published, "tokens", lambda spoken, _: torch.zeros(len(spoken.split())))
+        assert len(engine._parts(text, "en")) == len(parts)
+    assert "".join(parts) == text
+
+
+def test_a_text_that_the_model_does_not_end_is_told_of(
+    engine: XttsEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Decoding, "most", tiny.TOKENS)
+    list(engine.speakers[0].speak(TEXT, style(engine)))
+    told = capsys.readouterr().out
+    assert f"xtts_text_cut_off              audio_tokens={tiny.TOKENS}" in told
+    assert "world" not in told
 
 
 def test_a_model_that_fails_tells_who_listens_and_goes_on(engine: XttsEngine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,170 @@
+"""Triton's kernels for one step of few rows: a layer is five of them, each bound by the weights that it reads.
+
+Plain operations take fifteen for a layer, and what a small one costs is its start. Here a layer norm is computed again
+in every program of the linear layer behind it, biases, GELU and the residual are added where the sum is, and attention
+reads as many positions as each row has.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+# The least that the tensor cores take; rows that are not there are neither read nor written.
+_ROWS, _OUTPUTS = tl.constexpr(16), tl.constexpr(16)
+_INPUTS = 256
+_POSITIONS = 128
+
+
+@triton.jit
+def gelu(x):
+    """By tanh, as GPT-2 has it: x (1 + tanh(u)) / 2 is x / (1 + exp(-2 u))."""
+    u = 0.7978845608028654 * (x + 0.044715 * x * x * x)
+    return x / (1.0 + tl.exp(tl.minimum(-2.0 * u, 80.0)))
+
+
+@triton.jit(do_not_specialize=["count"])
+def normed_linear_kernel(
+    x, gain, shift, weight, bias, to, count, outputs, width: tl.constexpr, eps: tl.constexpr, is_gelu: tl.constexpr
+):
+    """to = act(norm(x) W + b) for 16 rows and 16 outputs.
+
+    Args: x: shape (count, width); weight: shape (width, outputs), of which an output's inputs lie side by side;
+    to: shape (count, outputs).
+    """
+    n = tl.program_id(0) * _OUTPUTS + tl.arange(0, _OUTPUTS)
+    m = tl.program_id(1) * _ROWS + tl.arange(0, _ROWS)
+    k = tl.arange(0, width)
+    # First, because it is what takes the time.
+    w = tl.load(weight + n[None, :] * width + k[:, None], (n < outputs)[None, :], 0.0)
+    read = tl.load(x + m[:, None] * width + k[None, :], (m < count)[:, None], 0.0).to(tl.float32)
+    centred = read - tl.sum(read, 1)[:, None] / width
+    scale = 1.0 / tl.sqrt(tl.sum(centred * centred, 1) / width + eps)
+    normed = centred * scale[:, None] * tl.load(gain + k)[None, :] + tl.load(shift + k)[None, :]
+    total = tl.dot(normed.to(w.dtype), w) + tl.load(bias + n, n < outputs, 0.0)[None, :].to(tl.float32)
+    if is_gelu:
+        total = gelu(total)
+    tl.store(
+        to + m[:, None] * outputs + n[None, :],
+        total.to(to.dtype.element_ty),
+        (m < count)[:, None] & (n < outputs)[None, :],
+    )
+
+
+@triton.jit(do_not_specialize=["count"])
+def added_linear_kernel(a, weight, bias, x, count, outputs, inputs: tl.constexpr, block: tl.constexpr):
+    """x += a W + b for 16 rows and 16 outputs.
+
+    Args: a: shape (count, inputs); weight: as of `normed_linear_kernel`; x: shape (count, outputs).
+    """
+    n = tl.program_id(0) * _OUTPUTS + tl.arange(0, _OUTPUTS)
+    m = tl.program_id(1) * _ROWS + tl.arange(0, _ROWS)
+    total = tl.zeros((_ROWS, _OUTPUTS), tl.float32)
+    for begin in range(0, inputs, block):
+        k = begin + tl.arange(0, block)
+        w = tl.load(weight + n[None, :] * inputs + k[:, None], (n < outputs)[None, :], 0.0)
+        total = tl.dot(tl.load(a + m[:, None] * inputs + k[None, :], (m < count)[:, None], 0.0), w, total)
+    inside = (m < count)[:, None] & (n < outputs)[None, :]
+    at = x + m[:, None] * outputs + n[None, :]
+    total += tl.load(bias + n, n < outputs, 0.0)[None, :].to(tl.float32)
+    total += tl.load(at, inside, 0.0).to(tl.float32)
+    tl.store(at, total.to(x.dtype.element_ty), inside)
+
+
+@triton.jit
+def attention_kernel(
+    qkv,
+    keys,
+    values,
+    positions,
+    goes,
+    to,
+    row_stride,
+    head_stride,
+    scale,
+    heads,
+    width: tl.constexpr,
+    block: tl.constexpr,
+):
+    """One head of one row: it keeps the new key and value, and attends to them and to all before them.
+
+    Args:
+        qkv: shape (rows, 3 * heads * width); keys, values: of a layer, shape (rows, heads, length, width).
+        positions: shape (rows,), int64, where each row's new key goes; goes: shape (rows,), bool.
+        to: shape (rows, heads * width).
+    """
+    row = tl.program_id(0)
+    head = tl.program_id(1)
+    if tl.load(goes + row):
+        position = tl.load(positions + row).to(tl.int32)
+        i = tl.arange(0, width)
+        read = qkv + row * 3 * heads * width + head * width + i
+        query = tl.load(read).to(tl.float32) * scale
+        key = tl.load(read + heads * width)
+        value = tl.load(read + 2 * heads * width)
+        base = row.to(tl.int64) * row_stride + head * head_stride
+        tl.store(keys + base + position * width + i, key)
+        tl.store(values + base + position * width + i, value)
+        # A running softmax, which begins with the new position itself: what was just written is not read.
+        most = tl.sum(query * key.to(tl.float32), 0)
+        weights = tl.full((), 1.0, tl.float32)
+        total = value.to(tl.float32)
+        for begin in range(0, position, block):
+            n = begin + tl.arange(0, block)
+            inside = n < position
+            at = base + n[:, None] * width + i[None, :]
+            scores = tl.sum(query[None, :] * tl.load(keys + at, inside[:, None], 0.0).to(tl.float32), 1)
+            scores = tl.where(inside, scores, float("-inf"))
+            higher = tl.maximum(most, tl.max(scores, 0))
+            kept = tl.exp(most - higher)
+            shares = tl.exp(scores - higher)
+            weights = weights * kept + tl.sum(shares, 0)
+            read_values = tl.load(values + at, inside[:, None], 0.0).to(tl.float32)
+            total = total * kept + tl.sum(shares[:, None] * read_values, 0)
+            most = higher
+        tl.store(to + row * heads * width + head * width + i, (total / weights).to(to.dtype.element_ty))
+
+
+def _tiles(rows: int, outputs: int) -> tuple[int, int]:
+    return triton.cdiv(outputs, _OUTPUTS.value), triton.cdiv(rows, _ROWS.value)
+
+
+def normed_linear(
+    x: Tensor, gain: Tensor, shift: Tensor, weight: Tensor, bias: Tensor, eps: float, *, is_gelu: bool = False
+) -> Tensor:
+    """A layer norm and a linear layer, and GELU if asked.
+
+    Args: x: shape (rows, width), contiguous; weight: shape (width, outputs), whose transpose is contiguous.
+    Returns: shape (rows, outputs).
+    """
+    rows, width = x.shape
+    outputs = weight.shape[1]
+    to = x.new_empty(rows, outputs)
+    normed_linear_kernel[_tiles(rows, outputs)](
+        x, gain, shift, weight, bias, to, rows, outputs, width=width, eps=eps, is_gelu=is_gelu, num_warps=8
+    )
+    return to
+
+
+def add_linear(a: Tensor, weight: Tensor, bias: Tensor, x: Tensor) -> None:
+    """x += a W + b. Args: a: shape (rows, inputs), contiguous; weight: as of `normed_linear`; x: (rows, outputs)."""
+    rows, inputs = a.shape
+    outputs = weight.shape[1]
+    added_linear_kernel[_tiles(rows, outputs)](
+        a, weight, bias, x, rows, outputs, inputs=inputs, block=min(inputs, _INPUTS), num_warps=4, num_stages=4
+    )
+
+
+def attend(qkv: Tensor, keys: Tensor, values: Tensor, positions: Tensor, goes: Tensor, to: Tensor) -> None:
+    """The attention of each row's next position, whose key and value it keeps.
+
+    Args: as of `attention_kernel`; keys and values may have more rows. Rows that do not go are left as they are.
+    """
+    heads, width = keys.shape[1], keys.shape[3]
+    attention_kernel[(len(qkv), heads)](
+        *(qkv, keys, values, positions, goes, to, keys.stride(0), keys.stride(1), width**-0.5, heads),
+        width=width,
+        block=_POSITIONS,
+        num_warps=4,
+    )
