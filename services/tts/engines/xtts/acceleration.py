@@ -17,7 +17,11 @@ log = get_logger(__name__)
 
 
 def accelerate(gpt: Gpt, decoding: Decoding, waveforms: Waveforms, device: torch.device, compiled: Path | None) -> str:
-    """Prepare everything before anybody speaks. Args: compiled: as of `XttsEngine`. Returns: "graph+triton", "graph", "triton" or "eager"."""
+    """Prepare everything before anybody speaks.
+
+    Args: compiled: as of `XttsEngine`.
+    Returns: "graph+triton", "graph", "triton" or "eager", the fastest that runs.
+    """
     with torch.cuda.device(device):
         kernels = "triton"
         try:
