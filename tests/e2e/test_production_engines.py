@@ -37,13 +37,11 @@ ANSWER = "One and two and three. Four and five and six. Seven and eight and nine
 @pytest_asyncio.fixture(scope="module", loop_scope="package")
 async def production(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Product]:
     """It echoes what it hears."""
-    from services.tts.engines.xtts import torchaudio_stand_in
     from tests.fakes.nemo_models import build_canary
     from tests.services.stt.whisper.tiny_models import build_ctranslate2
     from tests.services.tts.xtts import tiny
 
     folder = tmp_path_factory.mktemp("production")
-    torchaudio_stand_in.install()
     tiny.write_official_folder(folder / "xtts", speakers=SPEAKERS, tokens=TOKENS)
     engines = {
         "TTS_ENGINE": "xtts",

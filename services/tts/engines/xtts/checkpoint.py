@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
 import pickle
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ class Published:
 
     def __init__(self, folder: Path) -> None:
         """Load. Raises: NotReadyError, in a sentence, if a file or the library is missing, or a file is damaged."""
-        library = _library()
+        library = installed_library()
         if lacking := [name for name in FILES if not (folder / name).is_file()]:
             raise NotReadyError(
                 f"XTTS reads {', '.join(FILES)}, and {folder} lacks {', '.join(lacking)}; "
@@ -167,32 +168,42 @@ class _Listening:
         return SpeakerArrays(latent.numpy().copy(), embedding.numpy().copy())
 
 
-class _Library:
+class Library:
     """What is used of coqui-tts."""
 
     def __init__(self) -> None:
         torchaudio_stand_in.install()
-        from TTS.tts.configs.xtts_config import XttsConfig
+        from TTS.tts.configs.xtts_config import XttsArgs, XttsConfig
         from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer
         from TTS.tts.models import xtts
 
-        self.config, self.tokenizer, self._xtts = XttsConfig, VoiceBpeTokenizer, xtts
+        self.config, self.arguments, self.tokenizer, self._xtts = XttsConfig, XttsArgs, VoiceBpeTokenizer, xtts
 
     def model(self, config: Any, tokenizer: Any, vocoder_channels: int) -> Any:
-        """The library's model for a configuration, without weights."""
+        """The library's model for a configuration, with fresh weights.
+
+        Args: tokenizer: None if the configuration names the numbers of its tokens.
+        """
+        with self.vocoders_of(vocoder_channels):
+            model = self._xtts.Xtts(config)
+            if tokenizer is not None:
+                model.tokenizer = tokenizer
+                model.init_models()
+        return model
+
+    @contextlib.contextmanager
+    def vocoders_of(self, channels: int) -> Iterator[None]:
+        """While it lasts, the library builds vocoders of that width, which no configuration says."""
         decoder = self._xtts.HifiDecoder
 
         def of_that_width(**arguments: Any) -> Any:
-            return decoder(**arguments, upsample_initial_channel_decoder=vocoder_channels)
+            return decoder(**arguments, upsample_initial_channel_decoder=channels)
 
         self._xtts.HifiDecoder = of_that_width
         try:
-            model = self._xtts.Xtts(config)
-            model.tokenizer = tokenizer
-            model.init_models()
+            yield
         finally:
             self._xtts.HifiDecoder = decoder
-        return model
 
     def safe_globals(self) -> list[Any]:
         """Classes that the published checkpoint holds a configuration of, by the names that they had then."""
@@ -204,16 +215,17 @@ class _Library:
         return [XttsConfig, XttsArgs, XttsAudioConfig, BaseDatasetConfig, *moved]
 
 
-def _library() -> _Library:
+def installed_library() -> Library:
+    """What reads the model. Raises: NotReadyError, in a sentence, where it is not installed."""
     if importlib.util.find_spec("TTS") is None:
         raise NotReadyError("XTTS is read by coqui-tts, which is not installed: `pip install 'avatar[xtts]'`")
     try:
-        return _Library()
+        return Library()
     except (ImportError, OSError) as broken:
         raise NotReadyError(f"XTTS is read by coqui-tts, which cannot be imported here: {broken}") from broken
 
 
-def _state(path: Path, library: _Library) -> dict[str, Tensor]:
+def _state(path: Path, library: Library) -> dict[str, Tensor]:
     """The weights, without what training left. Nothing in the file is executed."""
     try:
         with torch.serialization.safe_globals(library.safe_globals()):

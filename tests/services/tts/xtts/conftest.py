@@ -36,10 +36,8 @@ def one_thread() -> None:
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Not to be changed."""
-    from services.tts.engines.xtts import torchaudio_stand_in
     from tests.services.tts.xtts import tiny
 
-    torchaudio_stand_in.install()
     made = tmp_path_factory.mktemp("xtts")
     tiny.write_official_folder(made)
     return made
