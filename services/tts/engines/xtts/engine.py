@@ -48,7 +48,10 @@ class XttsSpeaker:
 
 
 class XttsEngine:
-    """The model on its device, with a row of the cache for each speaker."""
+    """The model on its device, with a row of the cache for each speaker.
+
+    Attributes: published: as it was loaded; `gpt` and `vocoder` are on the device since.
+    """
 
     def __init__(self, folder: Path, device: str, speakers: int, compiled: Path | None = None) -> None:
         """Args:
@@ -69,7 +72,7 @@ class XttsEngine:
             path = accelerate(gpt, decoding, waveforms, self._device, compiled) if on_gpu else "cpu plain"
         except torch.OutOfMemoryError as full:
             raise NotReadyError(f"XTTS needs more memory than {self._device} has free: {full}") from full
-        self._published = published
+        self.published = published
         self._speakers_of: WeakKeyDictionary[Conditioning, tuple[Tensor, Tensor]] = WeakKeyDictionary()
         self._built_in = {voice: self._on_device(arrays) for voice, arrays in published.speakers.items()}
         self._conductor = Conductor(decoding, waveforms, self._device)
@@ -103,9 +106,9 @@ class XttsEngine:
 
     def _parts(self, text: str, language: str) -> list[Tensor]:
         """A text in as many parts as the model needs to say all of it: figures are longer as words."""
-        words = self._published.words(text, language)
-        tokens = self._published.tokens(words, language)
-        if len(tokens) <= self._max_tokens and len(words) <= self._published.characters[language]:
+        words = self.published.words(text, language)
+        tokens = self.published.tokens(words, language)
+        if len(tokens) <= self._max_tokens and len(words) <= self.published.characters[language]:
             return [tokens]
         at = _middle(text)
         if at is None:
@@ -116,7 +119,7 @@ class XttsEngine:
         if style.conditioning is None:
             return self._built_in[style.voice]
         if style.conditioning not in self._speakers_of:
-            arrays = SpeakerArrays.of_arrays(style.conditioning.arrays, self._published.sizes)
+            arrays = SpeakerArrays.of_arrays(style.conditioning.arrays, self.published.sizes)
             self._speakers_of[style.conditioning] = self._on_device(arrays)
         return self._speakers_of[style.conditioning]
 
@@ -127,7 +130,7 @@ class XttsEngine:
     def _condition(self, samples: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
         """As of `Cloning`."""
         try:
-            return self._published.listen(samples).as_arrays()
+            return self.published.listen(samples).as_arrays()
         except RuntimeError as failed:
             raise EngineError(f"the model could not listen to the recording: {failed}") from failed
 

@@ -94,7 +94,7 @@ def test_a_listener_who_does_not_listen_does_not_let_it_speak_on(folder: Path) -
     engine = XttsEngine(folder, "cpu", 1)
     try:
         with torch.inference_mode():
-            engine._published.gpt.mel_head.bias[1025] = -1e4
+            engine.published.gpt.mel_head.bias[1025] = -1e4
         speaking = engine.speakers[0].speak(TEXT, style(engine))
         next(speaking)
         conductor = engine._conductor
@@ -136,7 +136,7 @@ def test_a_text_that_is_longer_in_words_is_said_in_parts(engine: XttsEngine) -> 
 
 @pytest.mark.parametrize("text", ["987654321 " * 25, "9" * 250, "1,234,567 and 7,654,321! " * 10])
 def test_figures_are_cut_by_what_they_are_in_words_and_none_is_lost(engine: XttsEngine, text: str) -> None:
-    published = engine._published
+    published = engine.published
     words, most = published.words, published.characters["en"]
     assert len(words(text, "en")) > 4 * most
     parts: list[str] = []
