@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from services.common.compiled_kernels import UnavailableError
 from services.render.engines.liveportrait.config import NARROW, OFFICIAL
-from services.render.engines.liveportrait.fast.acceleration import UnavailableError, accelerated
+from services.render.engines.liveportrait.fast.acceleration import accelerated
 from services.render.engines.liveportrait.fast.drawing import Drawing, Inputs
 from services.render.engines.liveportrait.fast.frames import FastFrames, PixelLayout
 from services.render.engines.liveportrait.fast.generate import FastGenerator

@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from services.common.compiled_kernels import UnavailableError
 from services.tts.engine import resolve_style
 from services.tts.engines.xtts.checkpoint import installed_library
 from services.tts.engines.xtts.decoding import Decoding, Newcomer
 from services.tts.engines.xtts.engine import XttsEngine
-from services.tts.engines.xtts.fused import FusedStep, UnavailableError
+from services.tts.engines.xtts.fused import FusedStep
 from services.tts.engines.xtts.gpt import Cache, Gpt
 from services.tts.engines.xtts.graphs import Recorder
 from services.tts.engines.xtts.random_weights import NARROW, OFFICIAL, write_official_folder

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
+from services.common.compiled_kernels import UnavailableError, attempted
 from services.common.log import get_logger
 from services.tts.engines.xtts.decoding import Decoding
-from services.tts.engines.xtts.fused import FusedStep, UnavailableError
+from services.tts.engines.xtts.fused import FusedStep
 from services.tts.engines.xtts.gpt import Gpt
 from services.tts.engines.xtts.graphs import Recorder
 from services.tts.engines.xtts.vocoder import Waveforms
@@ -25,7 +26,8 @@ def accelerate(gpt: Gpt, decoding: Decoding, waveforms: Waveforms, device: torch
     with torch.cuda.device(device):
         kernels = "triton"
         try:
-            decoding.use(FusedStep(gpt, compiled))
+            with attempted(compiled / f"attempts-xtts-{_device_name()}" if compiled is not None else None):
+                decoding.use(FusedStep(gpt, compiled))
         except UnavailableError as missing:
             log.warning("xtts_without_kernels", reason=str(missing))
             kernels = ""
@@ -41,3 +43,8 @@ def accelerate(gpt: Gpt, decoding: Decoding, waveforms: Waveforms, device: torch
             waveforms.forget_graphs()
             return kernels or "eager"
         return f"graph+{kernels}" if kernels else "graph"
+
+
+def _device_name() -> str:
+    major, minor = torch.cuda.get_device_capability()
+    return f"sm{major}{minor}-torch{torch.__version__}"

@@ -7,11 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from services.common.compiled_kernels import UnavailableError
 from services.tts.engines.xtts.gpt import Cache, Gpt, Linear, Step
-
-
-class UnavailableError(Exception):
-    """Triton's kernels cannot be used here; the message says why."""
 
 
 class FusedStep:

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from services.common.compiled_kernels import UnavailableError
 from services.tts.engines.xtts.decoding import Decoding, Newcomer
-from services.tts.engines.xtts.fused import FusedStep, UnavailableError
+from services.tts.engines.xtts.fused import FusedStep
 from services.tts.engines.xtts.gpt import Cache, Gpt, Step
 from services.tts.engines.xtts.sampling import Sampling
 from services.tts.engines.xtts.sizes import XttsSizes

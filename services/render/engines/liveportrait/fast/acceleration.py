@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from services.common.compiled_kernels import UnavailableError, attempted
 from services.render.engines.liveportrait.config import LivePortraitConfig
 from services.render.engines.liveportrait.fast.drawing import Drawing, Inputs
 from services.render.engines.liveportrait.fast.folding import padded
@@ -19,12 +19,6 @@ from services.render.engines.liveportrait.networks import Networks
 
 # Relative L2 between the pictures of both; float16 alone makes a thousandth.
 _TOLERANCE = 0.01
-# A compiler that ends the whole process is tried so often, and then left alone.
-_ATTEMPTS = 2
-
-
-class UnavailableError(Exception):
-    """Triton's kernels cannot be used here; the message says why, for /health."""
 
 
 def accelerated(
@@ -46,29 +40,6 @@ def accelerated(
         for size in sorted(batch_sizes):
             _compare(drawing, plain, pool, size)
     return drawing
-
-
-@contextmanager
-def attempted(note: Path | None) -> Iterator[None]:
-    """Something that may end the whole process, as a compiler does that meets what it does not know.
-
-    Args: note: file that counts attempts from which nobody came back; None counts none.
-    Raises: UnavailableError if there were too many.
-    """
-    if note is None:
-        yield
-        return
-    note.parent.mkdir(parents=True, exist_ok=True)
-    tried = note.stat().st_size if note.exists() else 0
-    if tried >= _ATTEMPTS:
-        raise UnavailableError(
-            f"compiling Triton's kernels ended the process {tried} times; delete {note} to try again"
-        )
-    note.write_bytes(b"." * (tried + 1))
-    try:
-        yield
-    finally:
-        note.unlink(missing_ok=True)
 
 
 def misfit(config: LivePortraitConfig) -> str:

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from services.render.engines.liveportrait.fast.acceleration import UnavailableError, accelerated
+from services.common.compiled_kernels import UnavailableError
+from services.render.engines.liveportrait.fast.acceleration import accelerated
 from services.render.engines.liveportrait.fast.drawing import CapturedBatch, Drawing, Frames, Inputs
 from services.render.engines.liveportrait.fast.generate import FastGenerator
 from services.render.engines.liveportrait.fast.pool import SourcePool
