@@ -59,29 +59,32 @@ class FusedStep:
     def check(self, cache: Cache) -> None:
         """Compile for this device, and hold the result against the plain step's.
 
-        Args: cache: of the rows that will be served, none of which is taken.
+        Args: cache: of the rows that will be served, whose shape and kind is taken.
         Raises: UnavailableError if Triton cannot compile, or computes something else.
         """
         from triton import TritonError
 
-        gpt, device = self._gpt, cache.keys.device
+        # A row alone is computed in a way of its own.
+        for rows in sorted({1, min(cache.keys.shape[1], 2)}):
+            try:
+                distance = self._distance(rows, cache)
+            except (TritonError, RuntimeError, OSError) as error:
+                first = next(iter(str(error).splitlines()), type(error).__name__)
+                raise UnavailableError(f"Triton cannot compile for this device: {first}") from error
+            # A number that is none is not less, either.
+            if not distance < _TOLERANCE:
+                raise UnavailableError(f"Triton's kernels compute something else on this device, {distance:.2g} off")
+
+    def _distance(self, rows: int, cache: Cache) -> float:
+        """From the plain step's latents, as relative L2, after somebody has spoken noise for a while."""
+        device = cache.keys.device
         random = torch.Generator(device).manual_seed(1)
-        rows = min(cache.keys.shape[1], 2)
-        # Two layers' noise, as long as somebody has spoken for a while.
         noise = torch.randn((2, *cache.keys[:, :rows].shape), generator=random, device=device).to(cache.keys.dtype)
         tokens = torch.arange(rows, device=device) + 1
         state = Step(tokens, tokens, 100 + 60 * tokens, torch.ones(rows, dtype=torch.bool, device=device))
-        try:
-            wanted, found = (
-                step(state, Cache(*noise.clone()), gpt.sizes.cache_length).float() for step in (gpt.step, self)
-            )
-        except (TritonError, RuntimeError, OSError) as error:
-            first = next(iter(str(error).splitlines()), type(error).__name__)
-            raise UnavailableError(f"Triton cannot compile for this device: {first}") from error
-        distance = float((found - wanted).norm() / wanted.norm())
-        # A number that is none is not less, either.
-        if not distance < _TOLERANCE:
-            raise UnavailableError(f"Triton's kernels compute something else on this device, {distance:.2g} off")
+        length = self._gpt.sizes.cache_length
+        wanted, found = (step(state, Cache(*noise.clone()), length).float() for step in (self._gpt.step, self))
+        return float((found - wanted).norm() / wanted.norm())
 
 
 # Relative L2 of latents; float16 alone makes about a hundredth of noise in the cache.

@@ -11,9 +11,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-# The least that the tensor cores take; rows that are not there are neither read nor written.
-_ROWS, _OUTPUTS = tl.constexpr(16), tl.constexpr(16)
-_INPUTS = 256
+# Rows and outputs of a tile: the least that the tensor cores take. What is not there is neither read nor written.
+_ROWS, _OUTPUTS = 16, 16
+# A row alone has no use for them: its sums are spread over all threads, and its outputs over all processors.
+_OUTPUTS_OF_ONE = 8
+_INPUTS, _INPUTS_OF_ONE = 256, 1024
 _POSITIONS = 128
 
 
@@ -26,15 +28,27 @@ def gelu(x):
 
 @triton.jit(do_not_specialize=["count"])
 def normed_linear_kernel(
-    x, gain, shift, weight, bias, to, count, outputs, width: tl.constexpr, eps: tl.constexpr, is_gelu: tl.constexpr
+    x,
+    gain,
+    shift,
+    weight,
+    bias,
+    to,
+    count,
+    outputs,
+    width: tl.constexpr,
+    eps: tl.constexpr,
+    is_gelu: tl.constexpr,
+    rows: tl.constexpr,
+    tile: tl.constexpr,
 ):
-    """to = act(norm(x) W + b) for 16 rows and 16 outputs.
+    """to = act(norm(x) W + b) for a tile of rows and outputs.
 
     Args: x: shape (count, width); weight: shape (width, outputs), of which an output's inputs lie side by side;
     to: shape (count, outputs).
     """
-    n = tl.program_id(0) * _OUTPUTS + tl.arange(0, _OUTPUTS)
-    m = tl.program_id(1) * _ROWS + tl.arange(0, _ROWS)
+    n = tl.program_id(0) * tile + tl.arange(0, tile)
+    m = tl.program_id(1) * rows + tl.arange(0, rows)
     k = tl.arange(0, width)
     # First, because it is what takes the time.
     w = tl.load(weight + n[None, :] * width + k[:, None], (n < outputs)[None, :], 0.0)
@@ -42,7 +56,11 @@ def normed_linear_kernel(
     centred = read - tl.sum(read, 1)[:, None] / width
     scale = 1.0 / tl.sqrt(tl.sum(centred * centred, 1) / width + eps)
     normed = centred * scale[:, None] * tl.load(gain + k)[None, :] + tl.load(shift + k)[None, :]
-    total = tl.dot(normed.to(w.dtype), w) + tl.load(bias + n, n < outputs, 0.0)[None, :].to(tl.float32)
+    if rows == 1:
+        total = tl.sum(tl.reshape(normed, (width, 1)) * w.to(tl.float32), 0)[None, :]
+    else:
+        total = tl.dot(normed.to(w.dtype), w)
+    total += tl.load(bias + n, n < outputs, 0.0)[None, :].to(tl.float32)
     if is_gelu:
         total = gelu(total)
     tl.store(
@@ -53,18 +71,33 @@ def normed_linear_kernel(
 
 
 @triton.jit(do_not_specialize=["count"])
-def added_linear_kernel(a, weight, bias, x, count, outputs, inputs: tl.constexpr, block: tl.constexpr):
-    """x += a W + b for 16 rows and 16 outputs.
+def added_linear_kernel(
+    a,
+    weight,
+    bias,
+    x,
+    count,
+    outputs,
+    inputs: tl.constexpr,
+    block: tl.constexpr,
+    rows: tl.constexpr,
+    tile: tl.constexpr,
+):
+    """x += a W + b for a tile of rows and outputs.
 
     Args: a: shape (count, inputs); weight: as of `normed_linear_kernel`; x: shape (count, outputs).
     """
-    n = tl.program_id(0) * _OUTPUTS + tl.arange(0, _OUTPUTS)
-    m = tl.program_id(1) * _ROWS + tl.arange(0, _ROWS)
-    total = tl.zeros((_ROWS, _OUTPUTS), tl.float32)
+    n = tl.program_id(0) * tile + tl.arange(0, tile)
+    m = tl.program_id(1) * rows + tl.arange(0, rows)
+    total = tl.zeros((rows, tile), tl.float32)
     for begin in range(0, inputs, block):
         k = begin + tl.arange(0, block)
         w = tl.load(weight + n[None, :] * inputs + k[:, None], (n < outputs)[None, :], 0.0)
-        total = tl.dot(tl.load(a + m[:, None] * inputs + k[None, :], (m < count)[:, None], 0.0), w, total)
+        if rows == 1:
+            read = tl.load(a + tl.program_id(1) * inputs + k).to(tl.float32)
+            total += tl.sum(read[:, None] * w.to(tl.float32), 0)[None, :]
+        else:
+            total = tl.dot(tl.load(a + m[:, None] * inputs + k[None, :], (m < count)[:, None], 0.0), w, total)
     inside = (m < count)[:, None] & (n < outputs)[None, :]
     at = x + m[:, None] * outputs + n[None, :]
     total += tl.load(bias + n, n < outputs, 0.0)[None, :].to(tl.float32)
@@ -126,8 +159,8 @@ def attention_kernel(
         tl.store(to + row * heads * width + head * width + i, (total / weights).to(to.dtype.element_ty))
 
 
-def _tiles(rows: int, outputs: int) -> tuple[int, int]:
-    return triton.cdiv(outputs, _OUTPUTS.value), triton.cdiv(rows, _ROWS.value)
+def _tile(rows: int) -> tuple[int, int]:
+    return (1, _OUTPUTS_OF_ONE) if rows == 1 else (_ROWS, _OUTPUTS)
 
 
 def normed_linear(
@@ -138,21 +171,35 @@ def normed_linear(
     Args: x: shape (rows, width), contiguous; weight: shape (width, outputs), whose transpose is contiguous.
     Returns: shape (rows, outputs).
     """
-    rows, width = x.shape
+    count, width = x.shape
     outputs = weight.shape[1]
-    to = x.new_empty(rows, outputs)
-    normed_linear_kernel[_tiles(rows, outputs)](
-        x, gain, shift, weight, bias, to, rows, outputs, width=width, eps=eps, is_gelu=is_gelu, num_warps=8
+    to = x.new_empty(count, outputs)
+    rows, tile = _tile(count)
+    normed_linear_kernel[triton.cdiv(outputs, tile), triton.cdiv(count, rows)](
+        *(x, gain, shift, weight, bias, to, count, outputs),
+        width=width,
+        eps=eps,
+        is_gelu=is_gelu,
+        rows=rows,
+        tile=tile,
+        num_warps=4 if rows == 1 else 8,
     )
     return to
 
 
 def add_linear(a: Tensor, weight: Tensor, bias: Tensor, x: Tensor) -> None:
     """x += a W + b. Args: a: shape (rows, inputs), contiguous; weight: as of `normed_linear`; x: (rows, outputs)."""
-    rows, inputs = a.shape
+    count, inputs = a.shape
     outputs = weight.shape[1]
-    added_linear_kernel[_tiles(rows, outputs)](
-        a, weight, bias, x, rows, outputs, inputs=inputs, block=min(inputs, _INPUTS), num_warps=4, num_stages=4
+    rows, tile = _tile(count)
+    added_linear_kernel[triton.cdiv(outputs, tile), triton.cdiv(count, rows)](
+        *(a, weight, bias, x, count, outputs),
+        inputs=inputs,
+        block=min(inputs, _INPUTS_OF_ONE if rows == 1 else _INPUTS),
+        rows=rows,
+        tile=tile,
+        num_warps=4,
+        num_stages=4,
     )
 
 
