@@ -1,4 +1,4 @@
-"""Reads the official Whisper checkpoints in the transformers layout into the networks, strictly."""
+"""Reads Whisper's checkpoints, in either of their layouts, into the networks, strictly."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from services.common.errors import NotReadyError
+from services.stt.engines.whisper import ctranslate_weights
 from services.stt.engines.whisper.files import ModelFolder, Sizes, read_json
 from services.stt.engines.whisper.network import Whisper
 
@@ -30,7 +31,7 @@ def load(folder: ModelFolder, sizes: Sizes, device: torch.device, dtype: torch.d
         network = Whisper(sizes)
     wanted = dict(network.state_dict())
     state: dict[str, Tensor] = {}
-    for file in _weight_files(folder.path):
+    for file in _weight_files(folder):
         for name, tensor in _read(file):
             short = name.removeprefix(_PREFIX)
             if short == _TIED:
@@ -63,7 +64,10 @@ def random_network(sizes: Sizes, device: torch.device, dtype: torch.dtype, seed:
     return network.eval().requires_grad_(requires_grad=False)
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def _weight_files(whole: ModelFolder) -> list[Path]:
+    folder = whole.path
+    if "transformers" not in whole.layouts:
+        return [folder / ctranslate_weights.FILE]
     if (folder / "model.safetensors").is_file():
         return [folder / "model.safetensors"]
     index = folder / "model.safetensors.index.json"
@@ -78,6 +82,9 @@ def _weight_files(folder: Path) -> list[Path]:
 
 def _read(file: Path) -> Iterator[tuple[str, Tensor]]:
     """The tensors of a file, by name."""
+    if file.name == ctranslate_weights.FILE:
+        yield from ctranslate_weights.read_weights(file)
+        return
     try:
         yield from _read_pickled(file) if file.suffix == ".bin" else _read_safetensors(file)
     except FileNotFoundError as missing:
