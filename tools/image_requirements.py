@@ -1,10 +1,12 @@
-"""Prints the part of requirements.lock that one image needs, hashes and all: `python tools/image_requirements.py tts`.
+"""Prints the part of a lock that one image needs, hashes and all: `python tools/image_requirements.py tts otel`.
 
-It runs in the image's build with nothing installed, so it reads the lock's own notes of what asked for each package.
+What the product runs on is in requirements.lock; `--lock requirements-dev.lock` has the production engines too. It runs
+in the image's build with nothing installed, so it reads the lock's own notes of what asked for each package.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 import tomllib
@@ -14,6 +16,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# No lock chooses a build of PyTorch. The others have no wheel (for 64-bit ARM), and are not needed: docopt is for the
+# command of num2words, monotonic-alignment-search for voices of coqui-tts that are not XTTS.
+_LEFT_OUT = frozenset({"torch", "docopt", "monotonic-alignment-search"})
 # The lock's word for what pyproject.toml asks for by itself.
 _PROJECT = "avatar"
 
@@ -63,11 +68,11 @@ def _asked_for(packages: Mapping[str, str]) -> dict[str, set[str]]:
 
 
 def subset(lock: str, wanted: Iterable[str]) -> str:
-    """The lock's entries for `wanted` and for everything that these ask for in turn."""
-    packages = entries(lock)
+    """The lock's entries for `wanted` and for everything that these ask for in turn, but for what is left out."""
+    packages = {name: lines for name, lines in entries(lock).items() if name not in _LEFT_OUT}
     asked = _asked_for(packages)
     found: set[str] = set()
-    open_ends = set(wanted)
+    open_ends = set(wanted) - _LEFT_OUT
     while open_ends:
         found |= open_ends
         open_ends = {name for one in open_ends for name in asked.get(one, ())} - found
@@ -75,9 +80,12 @@ def subset(lock: str, wanted: Iterable[str]) -> str:
 
 
 def main() -> None:
-    extras = sys.argv[1:]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("extras", nargs="+", metavar="EXTRA", help="of pyproject.toml")
+    parser.add_argument("--lock", default="requirements.lock", help="a file beside pyproject.toml")
+    given = parser.parse_args()
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    sys.stdout.write(subset((ROOT / "requirements.lock").read_text(), direct(pyproject, extras)))
+    sys.stdout.write(subset((ROOT / given.lock).read_text(), direct(pyproject, given.extras)))
 
 
 if __name__ == "__main__":

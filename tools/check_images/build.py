@@ -11,12 +11,12 @@ import os
 import shutil
 import string
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tools.check_images import dockerfile
-from tools.check_images.dockerfile import Copy, Env, Run, Stage, User, Workdir
+from tools.check_images.dockerfile import Arg, Copy, Env, Run, Stage, User, Workdir
 from tools.image_requirements import ROOT
 
 _SUITE = "bookworm"
@@ -153,12 +153,14 @@ def _copy_context(copy: Copy, target: Path) -> None:
 class _Builder:
     """Runs the steps of one stage in its root."""
 
-    def __init__(self, root: Path, stages: dict[str, Path]) -> None:
+    def __init__(self, root: Path, stages: dict[str, Path], arguments: Mapping[str, str]) -> None:
         self.root = root
         self.env = {"PATH": _PATH, "LANG": "C.UTF-8"}
         self.user = User(0, 0)
         self.folder = "/"
         self._stages = stages
+        self._given = arguments
+        self._arguments: dict[str, str] = {}
 
     def _inside(self, path: str) -> Path:
         return self.root / os.path.normpath(f"{self.folder}/{path}" if not path.startswith("/") else path).lstrip("/")
@@ -171,6 +173,8 @@ class _Builder:
             case Env(values):
                 for name, value in values.items():
                     self.env[name] = string.Template(value).substitute(self.env)
+            case Arg(defaults):
+                self._arguments |= {name: self._given.get(name, value) for name, value in defaults.items()}
             case User():
                 self.user = step
             case Copy(stage=None):
@@ -181,7 +185,7 @@ class _Builder:
                     shutil.copytree(origin, self._inside(target), symlinks=True, dirs_exist_ok=True)
             case Run(script):
                 given = {name: value for name, value in os.environ.items() if name.startswith(_NETWORK_VARIABLES)}
-                variables = [f"{name}={value}" for name, value in (given | self.env).items()]
+                variables = [f"{name}={value}" for name, value in (given | self._arguments | self.env).items()]
                 spec = f"--userspec={self.user.uid}:{self.user.gid}"
                 shell = ("sh", "-c", f"cd {self.folder} && {script}")
                 run(("chroot", spec, str(self.root), "env", "-i", *variables, *shell), f"RUN {script}")
@@ -193,15 +197,15 @@ def _fresh(base: Path, root: Path) -> None:
     _take_over_network(root)
 
 
-def build(name: str, stages: list[Stage], work: Path) -> Image:
-    """Run an image's steps. Raises: BuildError."""
+def build(name: str, stages: list[Stage], work: Path, arguments: Mapping[str, str]) -> Image:
+    """Run an image's steps. Args: arguments: of the build, for ARG. Raises: BuildError."""
     roots: dict[str, Path] = {}
     for stage in stages:
         if not stage.base.startswith("python:3.11.") or not stage.base.endswith(f"-slim-{_SUITE}"):
             raise BuildError(f"{stage.base} is another base than the one that stands for it here")
         root = roots[stage.name] = work / f"{name}-{stage.name}"
         _fresh(base_root(work), root)
-        builder = _Builder(root, roots)
+        builder = _Builder(root, roots, arguments)
         for step in stage.steps:
             builder.do(step)
     for folder in [*roots.values()][:-1]:

@@ -50,6 +50,13 @@ class Env:
 
 
 @dataclass(frozen=True, slots=True)
+class Arg:
+    """ARG with its defaults, which hold where a build is given no other values."""
+
+    defaults: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class User:
     """USER as uid:gid."""
 
@@ -57,7 +64,7 @@ class User:
     gid: int
 
 
-Step = Copy | Run | Workdir | Env | User
+Step = Copy | Run | Workdir | Env | Arg | User
 
 
 @dataclass(slots=True)
@@ -105,9 +112,8 @@ def _step(word: str, value: str) -> Step:
             return Run(value)
         case "WORKDIR":
             return Workdir(value)
-        # Without build arguments, which is how the checks build.
         case "ARG":
-            return Env(dict(part.split("=", 1) for part in shlex.split(value)))
+            return Arg(dict(part.split("=", 1) for part in shlex.split(value)))
         case "ENV":
             return Env(dict(part.split("=", 1) for part in shlex.split(value)))
         case "USER" if re.fullmatch(r"\d+:\d+", value):

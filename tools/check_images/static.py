@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ DOCKERFILES = {
     "orchestrator": ROOT / "orchestrator/Dockerfile",
     "envoy": ROOT / "envoy/Dockerfile",
 }
+_REQUIREMENTS = re.compile(r"image_requirements\.py ([^>]+) >")
 COMPOSE_FILES = (ROOT / "docker-compose.dgx.yml", ROOT / "docker-compose.gpu.yml")
 # glibc of the images' Debian.
 _ARM64 = "aarch64-manylinux_2_36"
@@ -83,25 +85,26 @@ def dockerfile_faults(files: Mapping[str, Path] = DOCKERFILES) -> Iterator[str]:
             yield f"{name}: a base image is not pinned to a version"
 
 
-def extras_of(file: Path) -> list[str]:
-    """The extras whose requirements an image installs."""
-    for step in dockerfile.read(file)[0].steps:
-        if isinstance(step, dockerfile.Run) and "image_requirements.py" in step.script:
-            return step.script.partition("image_requirements.py")[2].partition(">")[0].split()
-    return []
+def asked_for(name: str) -> list[list[str]]:
+    """What an image asks image_requirements.py for: first for what it always has, then for what TORCH adds."""
+    scripts = (step.script for step in dockerfile.read(DOCKERFILES[name])[0].steps if isinstance(step, dockerfile.Run))
+    return [words.split() for script in scripts for words in _REQUIREMENTS.findall(script)]
 
 
-def requirements_of(name: str) -> str:
-    """The lines of requirements.lock that an image installs."""
-    command = [sys.executable, "tools/image_requirements.py", *extras_of(DOCKERFILES[name])]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+def requirements_of(name: str) -> list[str]:
+    """The lines of the locks that an image installs, for each entry of `asked_for`."""
+    commands = [(sys.executable, "tools/image_requirements.py", *words) for words in asked_for(name)]
+    return [
+        subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout for command in commands
+    ]
 
 
 def arm64_faults(scratch: Path, images: Sequence[str] = tuple(DOCKERFILES)) -> Iterator[str]:
     """Whether each image's requirements, as they are pinned, are there as wheels for 64-bit ARM. Asks the index."""
     for name in images:
         requirements = scratch / f"{name}.txt"
-        requirements.write_text(requirements_of(name))
+        # A package of two lists has one version in both, and may be named twice.
+        requirements.write_text("".join(requirements_of(name)))
         done = subprocess.run(
             _tool(
                 *(
