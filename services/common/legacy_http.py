@@ -46,7 +46,7 @@ _STATUSES: dict[type[AvatarError], int] = {
     NotReadyError: 503,
     EngineError: 500,
 }
-# Every engine of this version runs on the processor.
+# Where an engine runs on the processor; one on a GPU says so itself.
 DEVICE = {"device": "cpu", "gpu_available": False, "gpu_name": None}
 # The longest text, 20,000 characters, takes 240,000 bytes at most. As objects in memory JSON is thirty times as large,
 # and while it is read nothing else of the process moves.

@@ -50,6 +50,7 @@ def test_it_says_what_it_can(engine: XttsEngine) -> None:
     assert capabilities.segment_characters("ar") == 166
     assert capabilities.can_clone
     assert not capabilities.has_exact_timing
+    assert (capabilities.path, capabilities.gpu_name) == ("cpu plain", "")
 
 
 def test_a_text_lasts_as_long_as_its_tokens_and_as_its_pace(engine: XttsEngine) -> None:
