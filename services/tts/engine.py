@@ -134,7 +134,8 @@ class Capabilities:
 
     Args:
         languages: BCP-47 tags.
-        voices: its own, which stay as they are: the default one first, the others by id.
+        voices: its own, which stay as they are: the default one first; of those that speak a language alike the first
+            is heard.
         has_exact_timing: whether spans are measured, not estimated.
         segment_unit: what the engine likes to be given at once; "clause" where longer text would not sound better.
         max_segment_characters: the longest text of one `speak`.

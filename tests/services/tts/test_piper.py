@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from avatar.tts.v1 import tts_pb2
+from avatar.tts.v1 import legacy_pb2, legacy_pb2_grpc, tts_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -23,16 +23,19 @@ from numpy.typing import NDArray
 from services.common.errors import EngineError, NotReadyError
 from services.tts.engine import SpeechChunk, Viseme, resolve_style
 from services.tts.engines import load
+from services.tts.engines.espeak import EspeakEngine
 from services.tts.engines.espeak.copies import Copies
 from services.tts.engines.piper import PiperEngine
 from services.tts.engines.piper.graph import split
 from services.tts.engines.piper.spelling import spell
 from services.tts.engines.piper.voice_files import find
 from services.tts.engines.piper.voice_model import VoiceModel
+from services.tts.legacy_servicer import LANGUAGES
 from services.tts.settings import PiperSettings, TtsSettings
 from services.tts.speakable import make_speakable
 from tests.fakes.piper_voice import FRAME_SAMPLES, FRAMES, IDS, build_voice, build_voices
-from tests.services.tts.serving import serving
+from tests.legacy_calls import answer_of, json_body
+from tests.services.tts.serving import channel_to, serving
 
 RATE_HZ = 22_050
 
@@ -180,7 +183,80 @@ def test_a_language_alone_chooses_its_first_voice_and_a_voice_its_language(engin
     }
     style = resolve_style(engine.capabilities, "de-de-thorsten-medium", "", 1)
     assert style.language == "de-DE"
-    assert [voice.display_name for voice in engine.capabilities.voices][-1] == "Pair p1 (en-US)"
+    assert "Pair p1 (en-US)" in [voice.display_name for voice in engine.capabilities.voices]
+
+
+def test_languages_without_a_voice_are_spoken_by_espeak_and_its_voices_say_so(engine: PiperEngine) -> None:
+    capabilities = engine.capabilities
+    assert [voice.display_name for voice in capabilities.voices[-4:]] == [
+        "Anna (espeak-ng, female)",
+        "Clara (espeak-ng, female, softer)",
+        "Martin (espeak-ng, male)",
+        "Paul (espeak-ng, male, softer)",
+    ]
+    assert all("espeak" not in voice.display_name for voice in capabilities.voices[:-4])
+    chosen = {tag: resolve_style(capabilities, "", tag, 1) for tag in ("fr", "zh-cn", "pt-BR", "en-AU")}
+    assert {tag: (style.voice, style.language) for tag, style in chosen.items()} == {
+        "fr": ("anna", "fr"),
+        "zh-cn": ("anna", "zh"),
+        "pt-BR": ("anna", "pt-BR"),
+        # A voice of another region is nearer than a robot of this one.
+        "en-AU": ("en-gb-cori-medium", "en"),
+    }
+
+
+def test_whoever_was_called_by_name_before_the_voices_came_still_speaks(engine: PiperEngine) -> None:
+    espeak = EspeakEngine(1)
+    for voice in espeak.capabilities.voices:
+        for language in ("", "de", "de-DE", "en-GB", "en-US", "en-GB-scotland", "fr", "hi"):
+            style = resolve_style(engine.capabilities, voice.id, language, 1)
+            assert (style.voice, style.language[:2]) == (voice.id, language[:2] or "en")
+    assert {voice.display_name for voice in espeak.capabilities.voices} <= {
+        voice.display_name for voice in engine.capabilities.voices
+    }
+    espeak.close()
+
+
+def test_a_lent_voice_is_espeak_to_the_sample_and_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    build_voice(tmp_path, "de_DE-still-low", "de", inference={"noise_scale": 0, "noise_w": 0})
+    engine, espeak = PiperEngine(tmp_path, 1, 1), EspeakEngine(1)
+    before = speak(engine, "Guten Morgen, liebe Leute.", "de")
+    text = "Bonjour, tout le monde !"
+    (lent,) = speak(engine, text, "fr", voice="clara")
+    (own,) = espeak.speakers[0].speak(text, resolve_style(espeak.capabilities, "clara", "fr", 1))
+    assert np.array_equal(lent.samples, own.samples)
+    assert (lent.words, lent.phonemes, lent.visemes) == (own.words, own.phonemes, own.visemes)
+    assert [text[word.text_begin : word.text_end] for word in lent.words] == ["Bonjour", "tout", "le", "monde"]
+    after = speak(engine, "Guten Morgen, liebe Leute.", "de")
+    assert np.array_equal(samples_of(before), samples_of(after))
+    assert [chunk.phonemes for chunk in before] == [chunk.phonemes for chunk in after]
+    engine.close()
+    espeak.close()
+
+
+def test_a_lent_voice_beside_faster_ones_keeps_its_pitch_and_its_places(tmp_path: Path) -> None:
+    build_voice(tmp_path, "de_DE-fine-high", "de", sample_rate_hz=44_100)
+    engine, espeak = PiperEngine(tmp_path, 1, 1), EspeakEngine(1)
+    assert engine.capabilities.sample_rate_hz == 44_100
+    text = "Buenos días, amigos."
+    (lent,) = speak(engine, text, "es")
+    (own,) = espeak.speakers[0].speak(text, resolve_style(espeak.capabilities, "", "es", 1))
+    assert np.abs(lent.samples[::2] - own.samples).max() < 0.05
+    for name in ("words", "phonemes", "visemes"):
+        places = [(span.start, span.end) for span in getattr(lent, name)]
+        assert places == [(2 * span.start, 2 * span.end) for span in getattr(own, name)]
+    assert lent.visemes[-1].end == len(lent.samples)
+    engine.close()
+    espeak.close()
+
+
+def test_a_voice_of_the_folder_has_its_name_to_itself(tmp_path: Path) -> None:
+    build_voice(tmp_path, "anna-x-low", "de", language={"code": "de_DE"}).rename(tmp_path / "anna.onnx")
+    (tmp_path / "anna-x-low.onnx.json").rename(tmp_path / "anna.onnx.json")
+    engine = PiperEngine(tmp_path, 1, 1)
+    assert [voice.id for voice in engine.capabilities.voices] == ["anna", "clara", "martin", "paul"]
+    assert resolve_style(engine.capabilities, "", "fr", 1).voice == "clara"
+    engine.close()
 
 
 def test_a_voice_at_another_rate_speaks_at_that_of_the_engine(engine: PiperEngine) -> None:
@@ -370,13 +446,26 @@ async def test_the_service_speaks_with_it_in_the_language_that_is_asked_for(tmp_
     assert last.end_offset == spoken.audio_duration
 
 
+async def test_routes_of_the_older_stack_speak_all_its_languages(tmp_path: Path) -> None:
+    engine = PiperEngine(build_voices(tmp_path / "voices"), 1, 4)
+    async with channel_to(engine) as channel:
+        stub: Any = legacy_pb2_grpc.LegacyTextToSpeechServiceStub(channel)
+        answer = await answer_of(stub.GetLanguages(legacy_pb2.GetLanguagesRequest()))
+        assert answer.json["languages"] == LANGUAGES
+        for language in LANGUAGES:
+            for speaker in (None, "Paul (espeak-ng, male, softer)"):
+                body = json_body({"text": "1 2 3", "language": language, "speaker": speaker})
+                spoken = await answer_of(stub.SynthesizeFile(legacy_pb2.SynthesizeFileRequest(json=body)))
+                assert (spoken.status, spoken.content_type) == (200, "audio/wav"), language
+
+
 ANY_TEXT = st.text(max_size=200) | st.text(
     st.sampled_from("aeiß .,;!?'\"-[]<>&\n1290é\u0301中日あア한మకا😀\u200d\x01\x00%€"), max_size=60
 )
 
 
 @settings(deadline=None, max_examples=40)
-@given(ANY_TEXT, st.sampled_from(["en-US", "de"]))
+@given(ANY_TEXT, st.sampled_from(["en-US", "de", "fr"]))
 def test_any_text_is_spoken_with_spans_that_cover_it(engine: PiperEngine, text: str, language: str) -> None:
     chunks = speak(engine, text, language)
     length = sum(len(chunk.samples) for chunk in chunks)

@@ -17,11 +17,12 @@ from services.tts.visemes import visemes_of
 # Our voices by espeak-ng's variants, the default first: those that a recogniser of English understands best. Variants
 # with an echo are left out: it sounds on in the closures of the mouth and has no end to cut at.
 _VARIANTS = {"anna": "f1", "clara": "steph", "martin": "m6", "paul": "adam"}
-_VOICES = (
-    Voice("anna", "Anna (female)"),
-    Voice("clara", "Clara (female, softer)"),
-    Voice("martin", "Martin (male)"),
-    Voice("paul", "Paul (male, softer)"),
+# Named after their engine, because others lend them.
+VOICES = (
+    Voice("anna", "Anna (espeak-ng, female)"),
+    Voice("clara", "Clara (espeak-ng, female, softer)"),
+    Voice("martin", "Martin (espeak-ng, male)"),
+    Voice("paul", "Paul (espeak-ng, male, softer)"),
 )
 _WORDS_PER_MINUTE = 175
 # A clause of this length is 15 s of speech and 15 ms of work, which bounds the time to the first chunk.
@@ -80,7 +81,7 @@ class EspeakEngine:
         by_tag = self._copies.voice_files()
         self.capabilities = Capabilities(
             languages=tuple(sorted(by_tag)),
-            voices=_VOICES,
+            voices=VOICES,
             sample_rate_hz=libraries[0].sample_rate_hz,
             has_exact_timing=True,
             segment_unit="clause",

@@ -1,10 +1,13 @@
-"""Piper's voices: a neural voice for each language, several times faster than speech on one core, without a GPU."""
+"""Piper's voices: a neural voice for each language, several times faster than speech on one core, without a GPU.
+
+Languages that have no such voice are spoken by espeak-ng, whose voices are listed behind them.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +16,12 @@ from numpy.typing import NDArray
 
 from services.common.errors import EngineError, NotReadyError
 from services.tts.engine import Capabilities, SpeechChunk, Style, Voice, language_among
+from services.tts.engines.espeak import VOICES as ESPEAK_VOICES
+from services.tts.engines.espeak import EspeakSpeaker
 from services.tts.engines.espeak.copies import Copies
 from services.tts.engines.espeak.library import Library
 from services.tts.engines.espeak.timing import Timing, timing_of_events
+from services.tts.engines.piper.lent import at_rate, languages_to_lend
 from services.tts.engines.piper.spelling import Spelling, spell
 from services.tts.engines.piper.voice_files import VoiceFile, find
 from services.tts.engines.piper.voice_model import LoadedVoices, Plan
@@ -48,16 +54,30 @@ class _Person:
 class PiperSpeaker:
     """A voice box: phonemes of a copy of espeak-ng, and models that all speakers share."""
 
-    def __init__(self, library: Library, people: dict[str, _Person], loaded: LoadedVoices, rate_hz: int) -> None:
-        """Args: people: by the id of the voice; rate_hz: of the sound, whatever that of the voice is."""
+    def __init__(
+        self,
+        library: Library,
+        people: dict[str, _Person],
+        loaded: LoadedVoices,
+        rate_hz: int,
+        espeak_voices: dict[str, str],
+    ) -> None:
+        """Args: people: by the id of the voice; rate_hz: of the sound, whatever that of the voice is; espeak_voices:
+        voice files by language tag, for voices that are nobody's of `people`.
+        """
         self._library = library
         self._people = people
         self._loaded = loaded
         self._rate_hz = rate_hz
+        self._espeak = EspeakSpeaker(library, espeak_voices)
 
     def speak(self, text: str, style: Style) -> Generator[SpeechChunk, None, None]:
         """The first chunk is a quarter of a second of speech, the others are up to one second."""
-        person = self._people[style.voice]
+        person = self._people.get(style.voice)
+        if person is None:
+            for chunk in self._espeak.speak(text, style):
+                yield at_rate(chunk, self._library.sample_rate_hz, self._rate_hz)
+            return
         spoken = make_speakable(text)
         if not spoken.text.strip():
             return
@@ -140,8 +160,13 @@ def _people(files: tuple[VoiceFile, ...], espeak_voices: dict[str, str]) -> list
     return people
 
 
+def _lent_voices(taken: Iterable[str], languages: tuple[str, ...]) -> tuple[Voice, ...]:
+    """espeak-ng's voices, but those whose id is taken."""
+    return tuple(replace(voice, languages=languages) for voice in ESPEAK_VOICES if voice.id not in taken)
+
+
 class PiperEngine:
-    """All voices of a folder; each speaks its own language."""
+    """All voices of a folder, each of which speaks its own language, and espeak-ng's for the languages they lack."""
 
     def __init__(self, folder: Path, speaker_count: int, max_loaded: int) -> None:
         """Args: max_loaded: how many voices are kept in memory, about 100 MB each.
@@ -154,24 +179,29 @@ class PiperEngine:
         for file in files[:max_loaded]:
             self._loaded.get(file)
         self._copies = Copies(speaker_count)
+        espeak_voices = self._copies.voice_files()
         try:
-            people = _people(files, self._copies.voice_files())
+            people = _people(files, espeak_voices)
         except NotReadyError:
             self._copies.close()
             raise
-        voices = tuple(person.voice for person in people)
-        rate_hz = max(file.sample_rate_hz for file in files)
         by_id = {person.voice.id: person for person in people}
+        own = {language for person in people for language in person.voice.languages}
+        lent = languages_to_lend(espeak_voices, own)
+        espeak_rate_hz = self._copies.libraries[0].sample_rate_hz
+        rate_hz = max(espeak_rate_hz, *(file.sample_rate_hz for file in files))
         self.capabilities = Capabilities(
-            languages=tuple(sorted({language for voice in voices for language in voice.languages})),
-            voices=voices,
+            languages=tuple(sorted({*own, *lent})),
+            voices=(*(person.voice for person in people), *_lent_voices(by_id, lent)),
             sample_rate_hz=rate_hz,
             has_exact_timing=True,
             segment_unit="sentence",
             max_segment_characters=_MAX_SEGMENT_CHARACTERS,
             first_segment_unit="clause",
         )
-        self.speakers = tuple(PiperSpeaker(library, by_id, self._loaded, rate_hz) for library in self._copies.libraries)
+        self.speakers = tuple(
+            PiperSpeaker(library, by_id, self._loaded, rate_hz, espeak_voices) for library in self._copies.libraries
+        )
 
     def close(self) -> None:
         """Free the voices and the libraries."""
