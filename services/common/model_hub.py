@@ -13,8 +13,10 @@ import email.utils
 import hashlib
 import http.client
 import ipaddress
+import queue
 import re
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -95,6 +97,31 @@ class Hub:
             )
         return cls(environ.get("HF_ENDPOINT") or _ENDPOINT, token)
 
+    def has(self, model: Model, within_s: float) -> bool:
+        """Whether the hub answers within a time that it would give us the first file of a model, which stays there."""
+        answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        # Looking up a name knows no limit; a thread that is still at it when the process ends is of no harm.
+        asking = threading.Thread(target=lambda: answers.put(self._would_give(model, within_s)), daemon=True)
+        asking.start()
+        try:
+            return answers.get(timeout=within_s)
+        except queue.Empty:
+            return False
+
+    def _would_give(self, model: Model, timeout_s: float) -> bool:
+        request = self._request(model, model.files[0], method="HEAD")
+        if authorization := self._authorization():
+            request.add_unredirected_header("Authorization", authorization)
+        opener = urllib.request.build_opener(_FirstAnswer(), urllib.request.HTTPSHandler(context=self._tls))
+        try:
+            opener.open(request, timeout=timeout_s).close()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code < http.HTTPStatus.BAD_REQUEST
+        except (OSError, http.client.HTTPException, ValueError):
+            return False
+        return True
+
     def fetch(self, model: Model, file: HubFile, part: Path, progress: Progress) -> str:
         """Make `part` as long as the file, from where it stands; what has come is kept whatever happens.
 
@@ -131,10 +158,9 @@ class Hub:
 
     def _open(self, model: Model, file: HubFile, start: int) -> http.client.HTTPResponse:
         """Ask for a file from a byte on. Raises: HubError, _PassingError."""
-        request = urllib.request.Request(  # noqa: S310 - http or https: _checked
-            f"{self._endpoint}/{model.repository}/resolve/{model.revision}/{quote(file.path)}",
-            headers={"User-Agent": _AGENT} | ({"Range": f"bytes={start}-"} if start else {}),
-        )
+        request = self._request(model, file)
+        if start:
+            request.add_header("Range", f"bytes={start}-")
         redirects = _Redirects(self.host, file, self._authorization())
         redirects.authorize(request)
         opener = urllib.request.build_opener(redirects, urllib.request.HTTPSHandler(context=self._tls))
@@ -149,6 +175,13 @@ class Hub:
             raise self._failure(redirects.host, error) from None
         self._has_answered = True
         return answer
+
+    def _request(self, model: Model, file: HubFile, method: str = "GET") -> urllib.request.Request:
+        return urllib.request.Request(  # noqa: S310 - http or https: _checked
+            f"{self._endpoint}/{model.repository}/resolve/{model.revision}/{quote(file.path)}",
+            headers={"User-Agent": _AGENT},
+            method=method,
+        )
 
     def _authorization(self) -> str:
         """The header that carries the token; empty without one, and where others on the way could read it."""
@@ -290,6 +323,13 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         scheme = urlsplit(to).scheme
         if scheme not in ("https", req.type):
             raise HubError(f"{self.host} leads from {req.type} to {scheme}, which is not followed")
+
+
+class _FirstAnswer(urllib.request.HTTPRedirectHandler):
+    """Follows nothing, so that a redirect is an answer, in the form of an HTTPError."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Nowhere."""
 
 
 def _checked(endpoint: str) -> str:

@@ -50,10 +50,10 @@ class _Read:
     at: str
 
 
-def pull_command(model: Model) -> str:
-    """What a person types to fetch or to repair a model, with the settings that are in use now."""
+def pull_command(*models: Model) -> str:
+    """What a person types to fetch or to repair models, with the settings that are in use now."""
     with_config = f"--config {settings_file.path()} " if os.environ.get(settings_file.VARIABLE) else ""
-    return f"avatar {with_config}models pull {model.name}"
+    return f"avatar {with_config}models pull {' '.join(model.name for model in models)}"
 
 
 def _sha256_of(path: Path, size_bytes: int) -> str | None:

@@ -113,6 +113,10 @@ class _Handler(BaseHTTPRequestHandler):
     hub: FakeHub
     where: Literal["hub", "cdn"]
 
+    def do_HEAD(self) -> None:
+        """Of the hub, whose answers have no body."""
+        self.do_GET()
+
     def do_GET(self) -> None:
         asked = self.headers.get("Range")
         start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else None

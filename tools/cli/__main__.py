@@ -64,7 +64,7 @@ def _to_write(path: Path, suffix: str) -> Path:
 def _up(given: argparse.Namespace) -> None:
     wanted = {"REPLY": given.reply, "AVATAR": given.avatar, "VOICE": given.voice, "LANGUAGE_CODE": given.language}
     env = {f"ORCHESTRATOR_{name}": value for name, value in wanted.items() if value}
-    stack.up(env | ({"NETWORK_LAN": "true"} if given.lan else {}), detach=given.detach)
+    stack.up(env | ({"NETWORK_LAN": "true"} if given.lan else {}), detach=given.detach, may_ask=True)
 
 
 def _status(given: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ import datetime as dt
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def _list(given: argparse.Namespace) -> None:
         must = "" if licences.are_accepted(licence) else f"; has to be accepted, as {licence.name}"
         optional = f" (optional, for {model.companion_of})" if model.companion_of else ""
         print(f"{model.name}{optional}: {model.purpose}")
-        print(f"    for {model.service}, {_size(model.size_bytes)}, licence {licence.title} ({licence.url}){must}")
+        print(f"    for {model.service}, {size_words(model.size_bytes)}, licence {licence.title} ({licence.url}){must}")
         print(f"    {_words(model, store.state(model))}")
 
 
@@ -122,8 +122,13 @@ def _pull(given: argparse.Namespace) -> None:
             wanted.append(model)
     if not wanted:
         return
-    hub = Hub.from_environment(os.environ)
-    for model in wanted:
+    fetch(wanted, data_dir, Hub.from_environment(os.environ))
+
+
+def fetch(models: Sequence[Model], data_dir: Path, hub: Hub) -> None:
+    """Fetch models one after the other, and tell how far it is. Raises: as `model_pull.pull`."""
+    store = ModelStore(data_dir)
+    for model in models:
         try:
             with _progress(model, store) as progress:
                 model_pull.pull(model, data_dir, hub, progress)
@@ -148,9 +153,7 @@ def _agrees(model: Model, licences: Licences, *, is_optional: bool) -> bool:
 
     Returns: whether to fetch the model. One that was asked for by name is refused by the pull, which says why.
     """
-    print(f"{model.name}: {_size(model.size_bytes)}, {model.purpose}")
-    print(f"  licence: {model.licence.title} ({model.licence.url})")
-    print(f"  It allows {model.licence.allows}.")
+    describe(model)
     if licences.are_accepted(model.licence):
         return True
     if sys.stdin.isatty() and sys.stdout.isatty():
@@ -162,6 +165,13 @@ def _agrees(model: Model, licences: Licences, *, is_optional: bool) -> bool:
     if is_optional:
         print(f"  Left out: {model.without}.")
     return not is_optional
+
+
+def describe(model: Model) -> None:
+    """Tell a person what a model is, how large, and what its licence allows."""
+    print(f"{model.name}: {size_words(model.size_bytes)}, {model.purpose}")
+    print(f"  licence: {model.licence.title} ({model.licence.url})")
+    print(f"  It allows {model.licence.allows}.")
 
 
 def _says_yes(licence: Licence) -> bool:
@@ -214,7 +224,8 @@ def _path(given: argparse.Namespace) -> None:
     print(ModelStore(read(Settings).data_dir).complete_folder(given.name))
 
 
-def _size(size_bytes: int) -> str:
+def size_words(size_bytes: int) -> str:
+    """A size for people, such as "671 MB"."""
     return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"
 
 
@@ -229,7 +240,7 @@ class _Lines:
         if quarter != self._told.get(file.path) and here_bytes < file.size_bytes:
             self._told[file.path] = quarter
             share = 100 * here_bytes // file.size_bytes
-            print(f"{file.path}: {share} % of {_size(file.size_bytes)}", flush=True)
+            print(f"{file.path}: {share} % of {size_words(file.size_bytes)}", flush=True)
 
     def placed(self, file: HubFile) -> None:
         print(f"{file.path}: here, and its hash is right", flush=True)

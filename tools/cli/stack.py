@@ -18,6 +18,7 @@ from tools import fetch_models
 from tools.cli import processes, state
 from tools.cli.announce import Announcer, announce_address
 from tools.cli.health import engine_of, is_serving, page_is_healthy
+from tools.cli.offer import offer
 from tools.cli.settings import StackSettings, read_all
 from tools.cli.state import log_file
 from tools.cli.supervisor import StackError, Supervisor
@@ -26,10 +27,12 @@ from tools.cli.supervisor import StackError, Supervisor
 _STOP_MARGIN_S = 5.0
 
 
-def up(env: Mapping[str, str], *, detach: bool) -> None:
+def up(env: Mapping[str, str], *, detach: bool, may_ask: bool = False) -> None:
     """Start the stack, in the foreground or detached.
 
-    Args: env: settings that hold for this once, as environment variables.
+    Args:
+        env: settings that hold for this once, as environment variables.
+        may_ask: offer models to a person at the terminal.
     Raises: StackError, SettingsError.
     """
     os.environ.update(env)
@@ -41,6 +44,8 @@ def up(env: Mapping[str, str], *, detach: bool) -> None:
         )
     _check_data_dir(settings)
     _fetch_models(settings)
+    if may_ask:
+        offer(settings)
     print("Starting the avatar.", flush=True)
     if detach:
         _up_detached(settings)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, assert_never
 
+from services.common import gpu
 from services.common.errors import NotReadyError
 from services.common.model_store import ModelStore
 from services.stt.engine import SpeechEngine
@@ -26,7 +26,6 @@ class Selection:
 # Parakeet's network does less for each second of sound, and nothing for seconds that are not there.
 _ON_GPU: tuple[EngineName, ...] = ("whisper", "parakeet", "pocketsphinx")
 _ON_CPU: tuple[EngineName, ...] = ("parakeet", "whisper", "pocketsphinx")
-_GPU_NODES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 _RUNS_EVERYWHERE = "it runs everywhere and understands English only"
 
 
@@ -39,7 +38,7 @@ def load(settings: SttSettings) -> Selection:
         engine = _load(settings.engine, settings)
         return Selection(engine, settings.engine, f"the settings ask for it{_runs_on(engine)}")
     reasons = []
-    *best_first, last = _ON_GPU if any(node.exists() for node in _GPU_NODES) else _ON_CPU
+    *best_first, last = _ON_GPU if gpu.is_here() else _ON_CPU
     if settings.first_choice is not None:
         best_first.insert(0, settings.first_choice)
     for name in best_first:

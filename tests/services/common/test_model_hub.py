@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import os
+import socket
+import threading
 from collections.abc import Iterator
 from email.utils import format_datetime
 from pathlib import Path
@@ -355,3 +357,33 @@ def test_https_does_not_lead_to_http(certificate: Path, fake: FakeHub, part: Pat
         secure.cdn = fake.cdn
         assert "leads from https to http, which is not followed" in refusal(secure.endpoint, part, told)
     assert fake.seen == []
+
+
+def test_whether_a_hub_has_a_model_is_asked_without_fetching_any_of_it(fake: FakeHub) -> None:
+    fake.token = TOKEN
+    assert Hub(fake.endpoint, TOKEN).has(MODEL, 20.0)
+    assert not Hub(fake.endpoint).has(MODEL, 20.0)
+    assert [(one.where, one.authorization) for one in fake.seen] == [("hub", f"Bearer {TOKEN}"), ("hub", None)]
+    fake.files.clear()
+    assert not Hub(fake.endpoint, TOKEN).has(MODEL, 20.0)
+
+
+def test_a_hub_that_cannot_be_reached_or_is_silent_has_nothing() -> None:
+    (port,) = free_ports(1)
+    assert not Hub(f"http://127.0.0.1:{port}").has(MODEL, 20.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert not Hub(f"http://127.0.0.1:{silent.getsockname()[1]}").has(MODEL, 0.1)
+
+
+def test_a_name_that_is_looked_up_for_ever_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_over = threading.Event()
+
+    def look_up(*_: object, **__: object) -> None:
+        is_over.wait()
+        raise socket.gaierror("too late")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    try:
+        assert not Hub("http://hub.example").has(MODEL, 0.1)
+    finally:
+        is_over.set()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from services.common import gpu
 from services.common.errors import EngineError, NotReadyError
 from services.stt import engines
 from services.stt.engine import Hearing
@@ -309,7 +310,7 @@ def no_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_auto_takes_parakeet_where_its_files_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "_GPU_NODES", ())
+    monkeypatch.setattr(gpu, "_NODES", ())
     folder = build_parakeet(tmp_path / "parakeet")
     selection = engines.load(SttSettings(parakeet=NemoSettings(dir=folder)))
     selection.engine.close()

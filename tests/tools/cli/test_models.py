@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import resource
-import select
 import signal
 import subprocess
 import sys
@@ -21,10 +19,10 @@ from services.common.model_store import ModelStore
 from tests.fakes.hub import BOUND, TOKEN, FakeHub, Stall, Status, serving_hub
 from tests.stack import free_ports
 from tests.tools.cli.pulling import EXTRA, FILES, MODELS, MORE, TINY
+from tests.tools.cli.terminal import LIMIT_S, Terminal
 from tools.cli.__main__ import main
 
 COMMAND = (sys.executable, "-m", "tests.tools.cli.pulling", "models")
-LIMIT_S = 30
 
 
 @pytest.fixture
@@ -205,42 +203,9 @@ def test_a_licence_that_nothing_needs_is_a_mistake(run: Command, fake: FakeHub) 
     assert fake.seen == []
 
 
-class Terminal:
-    """A person at a terminal, with the command in front."""
-
-    def __init__(self, env: Mapping[str, str], *arguments: str) -> None:
-        self._here, there = pty.openpty()
-        self._process = subprocess.Popen(
-            (*COMMAND, *arguments), env=dict(env) | {"TERM": "xterm"}, stdin=there, stdout=there, stderr=there
-        )
-        os.close(there)
-        self.seen = ""
-
-    def sees(self, words: str) -> None:
-        while words not in self.seen:
-            assert self._read(), f"{words!r} is not in {self.seen}"
-
-    def types(self, words: str) -> None:
-        os.write(self._here, words.encode())
-
-    def ends(self, status: int) -> None:
-        while self._read():
-            pass
-        os.close(self._here)
-        assert self._process.wait(LIMIT_S) == status, self.seen
-
-    def _read(self) -> bool:
-        assert select.select([self._here], [], [], LIMIT_S)[0], self.seen
-        try:
-            self.seen += os.read(self._here, 1 << 16).decode(errors="replace")
-        except OSError:  # nobody holds the other end any more
-            return False
-        return True
-
-
 @pytest.mark.slow
 def test_a_person_who_agrees_gets_everything(env: dict[str, str], store: ModelStore) -> None:
-    terminal = Terminal(env, "pull", "tiny")
+    terminal = Terminal(env, *COMMAND, "pull", "tiny")
     terminal.sees("Do you accept Bound? Type yes or no: ")
     terminal.types("yes\n")
     terminal.ends(0)
@@ -252,7 +217,7 @@ def test_a_person_who_agrees_gets_everything(env: dict[str, str], store: ModelSt
 @pytest.mark.slow
 @pytest.mark.parametrize("answer", ["no\n", "\x04"])
 def test_a_person_who_does_not_agree_gets_the_rest(answer: str, env: dict[str, str], store: ModelStore) -> None:
-    terminal = Terminal(env, "pull", "tiny")
+    terminal = Terminal(env, *COMMAND, "pull", "tiny")
     terminal.sees("Type yes or no: ")
     terminal.types(answer)
     terminal.ends(0)
@@ -264,7 +229,7 @@ def test_a_person_who_does_not_agree_gets_the_rest(answer: str, env: dict[str, s
 @pytest.mark.slow
 def test_at_a_terminal_a_bar_tells_how_far_it_is(env: dict[str, str], fake: FakeHub) -> None:
     fake.cdn_faults.append(Stall(200_000))
-    terminal = Terminal(env, "pull", "tiny", "--accept-licence", "bound")
+    terminal = Terminal(env, *COMMAND, "pull", "tiny", "--accept-licence", "bound")
     terminal.sees("200.0/800.0")
     fake.may_go_on.set()
     terminal.ends(0)
