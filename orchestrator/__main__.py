@@ -9,7 +9,7 @@ from avatar.conversation.v1 import conversation_pb2_grpc
 
 from orchestrator import aiortc_adapter
 from orchestrator.clients.channel import open_channel
-from orchestrator.clients.stt import languages_heard
+from orchestrator.clients.stt import recogniser
 from orchestrator.conversations import Conversations
 from orchestrator.ice import Ice
 from orchestrator.servicer import ConversationServicer
@@ -71,7 +71,7 @@ async def main() -> None:
             ConversationServicer(conversations, services), server.grpc
         )
         chosen = {"avatar": settings.avatar, "language": settings.language_code, "voice": settings.voice}
-        page = application(signaling, chosen | {"reply": settings.reply}, lambda: languages_heard(channels.stt))
+        page = application(signaling, chosen | {"reply": settings.reply}, lambda: recogniser(channels.stt))
         runner = web.AppRunner(page, access_log=None, shutdown_timeout=settings.drain.grace_s)
         await runner.setup()
         site = web.TCPSite(runner, settings.host, settings.http_port)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from aiohttp import web
 
+from orchestrator.clients.stt import Recogniser
 from orchestrator.signaling import Signaling
 from services.common.errors import AvatarError
 
@@ -36,13 +38,13 @@ def index(chosen: Mapping[str, str]) -> str:
 
 
 def application(
-    signaling: Signaling, chosen: Mapping[str, str], languages_heard: Callable[[], Awaitable[Sequence[str]]]
+    signaling: Signaling, chosen: Mapping[str, str], recogniser: Callable[[], Awaitable[Recogniser]]
 ) -> web.Application:
     """The page at `/`, its socket at `/session`, and the legacy sockets at any path of their own listener.
 
     Args:
         chosen: what `index` writes into the page.
-        languages_heard: asks the recogniser what it understands, for the page; may raise AvatarError.
+        recogniser: asks what listens, for the page; may raise AvatarError.
     """
     app = web.Application()
     files = {f"/{file.relative_to(PAGE)}": file for file in PAGE.rglob("*") if file.is_file()}
@@ -51,7 +53,7 @@ def application(
 
     async def hearing() -> web.Response:
         try:
-            return web.json_response({"language_codes": list(await languages_heard())}, headers=_HEADERS)
+            return web.json_response(asdict(await recogniser()), headers=_HEADERS)
         except AvatarError as error:
             return web.json_response({"code": 14, "message": str(error)}, status=503)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import grpc
 from avatar.media.v1 import media_pb2
@@ -50,11 +51,19 @@ class Listening:
                 yield response
 
 
-async def languages_heard(channel: grpc.aio.Channel) -> tuple[str, ...]:
-    """BCP-47 tags of what the recogniser understands. Raises: AvatarError."""
+@dataclass(frozen=True, slots=True)
+class Recogniser:
+    """What listens. Args: engine: its name as in the settings; language_codes: BCP-47 tags of what it understands."""
+
+    engine: str
+    language_codes: tuple[str, ...]
+
+
+async def recogniser(channel: grpc.aio.Channel) -> Recogniser:
+    """What listens now. Raises: AvatarError."""
     async with prompt_answer():
         health = await stt_pb2_grpc.SpeechToTextServiceStub(channel).GetHealth(stt_pb2.GetHealthRequest())
-        return tuple(health.language_codes)
+        return Recogniser(health.engine.name, tuple(health.language_codes))
 
 
 @contextlib.asynccontextmanager

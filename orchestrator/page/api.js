@@ -3,6 +3,7 @@
 import { httpWords } from "./words.js";
 
 /** @typedef {import("./types.js").Avatar} Avatar */
+/** @typedef {import("./types.js").Recogniser} Recogniser */
 /** @typedef {import("./types.js").Voice} Voice */
 
 export const DEFAULT_AVATAR = "avatars/default";
@@ -83,9 +84,9 @@ export async function deleteVoice(name) {
   await request(`/v1/${name}`, { method: "DELETE" });
 }
 
-/** The languages that the recogniser takes, as BCP-47 tags. @returns {Promise<string[]>} */
-export async function listHeard() {
-  return (await request("/hearing")).language_codes ?? [];
+/** What listens. @returns {Promise<Recogniser>} */
+export async function getRecogniser() {
+  return request("/hearing");
 }
 
 /**

@@ -310,6 +310,8 @@ function onEvent(event) {
 /** @param {import("./types.js").ServiceChanged} change */
 function onService({ service = "", available = false, message = "" }) {
   const key = `service-${service}`;
+  // It may be another recogniser, or have other voices.
+  if (available && service !== "render") voices.load();
   if (!available) return notice(key, message || /** @type {Record<string, string>} */ (MISSING)[service] || `${service} is away.`);
   const wasMissing = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
   if (!wasMissing) return;

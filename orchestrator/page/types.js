@@ -8,6 +8,7 @@
  * @typedef {{name: string, display_name?: string, language_codes?: string[], kind?: "KIND_BUILT_IN" | "KIND_CLONED",
  *   unusable_reason?: string, recording_quality?: {speech_duration?: string, warnings?: string[]}}} Voice
  *
+ * @typedef {{engine: string, language_codes: string[]}} Recogniser  The engine as in the settings, BCP-47 tags.
  * @typedef {"SPEAKER_UNSPECIFIED" | "SPEAKER_USER" | "SPEAKER_AVATAR"} Speaker
  * @typedef {"TURN_STATE_UNSPECIFIED" | "TURN_STATE_LISTENING" | "TURN_STATE_USER_SPEAKING" | "TURN_STATE_THINKING" |
  *   "TURN_STATE_AVATAR_SPEAKING" | "TURN_STATE_DUCKED"} TurnState

@@ -1,9 +1,10 @@
 /** The choice of a language and a voice. */
 
-import { deleteVoice, listHeard, listVoices } from "./api.js";
+import { deleteVoice, getRecogniser, listVoices } from "./api.js";
 import { make } from "./dom.js";
 import { hearingWords, languageNames, WORDS } from "./words.js";
 
+/** @typedef {import("./types.js").Recogniser} Recogniser */
 /** @typedef {import("./types.js").Voice} Voice */
 
 const RETRY_MS = 5_000;
@@ -11,7 +12,7 @@ const RETRY_MS = 5_000;
 export class Voices {
   /**
    * @param {{language: HTMLSelectElement, voice: HTMLSelectElement, note: HTMLElement, own: HTMLElement}} places
-   *   note: says which languages are recognised, where that is not all of them; own: what there is to do about voices
+   *   note: says what listens, and which languages it understands where that is not all of them; own: what there is to do about voices
    *   of one's own.
    * @param {{language: string, voice: string}} wanted  Empty means the server's default.
    * @param {{onChange: () => void, onAdd: () => void, onError: (words: string) => void}} handlers
@@ -27,8 +28,8 @@ export class Voices {
     this._wanted = wanted;
     /** @type {Voice[]} */
     this._voices = [];
-    /** @type {string[]} */
-    this._heard = [];
+    /** @type {Recogniser | undefined} */
+    this._recogniser = undefined;
     language.addEventListener("change", () => {
       this._drawVoices();
       this._drawNote();
@@ -54,14 +55,14 @@ export class Voices {
   /** Reads both lists; while the server lacks a service, its own again every few seconds. */
   load() {
     void this._loadVoices();
-    void this._loadHeard();
+    void this._loadRecogniser();
   }
 
-  async _loadHeard() {
+  async _loadRecogniser() {
     try {
-      this._heard = await listHeard();
+      this._recogniser = await getRecogniser();
     } catch {
-      window.setTimeout(() => void this._loadHeard(), RETRY_MS);
+      window.setTimeout(() => void this._loadRecogniser(), RETRY_MS);
       return;
     }
     this._drawNote();
@@ -120,7 +121,7 @@ export class Voices {
 
   _drawNote() {
     const spoken = [...this._language.options].map(({ value }) => value);
-    const words = hearingWords(this._heard, spoken, this.language);
+    const words = hearingWords(this._recogniser, spoken, this.language);
     this._note.textContent = words;
     this._note.hidden = !words;
   }

@@ -140,21 +140,30 @@ export function assistantWords(hasAnswered) {
   return "No assistant is answering. This conversation waits for a program of yours: docs/connect-your-assistant.md shows how to connect one. For the built-in demo, open the page with ?reply=demo.";
 }
 
+/** Recognisers by their names in the settings, as people know them. @type {Record<string, string>} */
+const RECOGNISERS = { pocketsphinx: "PocketSphinx", parakeet: "Parakeet", whisper: "Whisper", canary: "Canary" };
+/** As many languages are named one by one. */
+const MANY_LANGUAGES = 5;
+
 /**
- * Which languages are recognised, where that is fewer than are spoken.
- * @param {string[]} heard  BCP-47 tags that the recogniser takes.
- * @param {string[]} spoken  Those that are offered.
- * @param {string} chosen
- * @returns {string} empty where everything that is offered is recognised
+ * What listens, and in which languages, where those are fewer than are spoken.
+ * @param {import("./types.js").Recogniser | undefined} recogniser
+ * @param {string[]} spoken  BCP-47 tags of the languages that are offered.
+ * @param {string} chosen  One of them.
+ * @returns {string} empty until it is known
  */
-export function hearingWords(heard, spoken, chosen) {
+export function hearingWords(recogniser, spoken, chosen) {
+  if (!recogniser) return "";
+  const { engine, language_codes: heard } = recogniser;
+  const by = `Speech recognition by ${RECOGNISERS[engine] ?? engine}`;
   // As services look a tag up: "de-AT" is heard where "de" is.
   const isHeard = (/** @type {string} */ code) => heard.some((one) => `${code}-`.toLowerCase().startsWith(`${one}-`.toLowerCase()));
-  if (heard.length === 0 || spoken.every(isHeard)) return "";
+  if (heard.length === 0 || spoken.every(isHeard)) return `${by}.`;
   const names = languageNames([...new Set([...heard, chosen])]);
   const list = new Intl.ListFormat("en").format(heard.map((code) => names.get(code) ?? code));
-  if (isHeard(chosen)) return `Your speech is understood in ${list} only. In other languages, type and listen.`;
-  return `Spoken ${names.get(chosen)} is not understood here, only ${list}. Type what you want to say, and listen to the answers.`;
+  const which = heard.length > MANY_LANGUAGES ? `${heard.length} languages` : `${list} only`;
+  if (isHeard(chosen)) return `${by}, in ${which}. In others, type and listen.`;
+  return `${by}, in ${which}, and not in ${names.get(chosen)}. Type what you want to say, and listen to the answers.`;
 }
 
 /**

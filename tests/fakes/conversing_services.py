@@ -50,7 +50,8 @@ class ScriptedEars(stt_pb2_grpc.SpeechToTextServiceServicer):
         self.ended.set()
 
     async def GetHealth(self, request: stt_pb2.GetHealthRequest, context: Any) -> stt_pb2.GetHealthResponse:
-        return stt_pb2.GetHealthResponse(status="healthy", language_codes=["en", "de"])
+        engine = media_pb2.EngineInfo(name="scripted")
+        return stt_pb2.GetHealthResponse(status="healthy", engine=engine, language_codes=["en", "de"])
 
     async def _write(self, context: Any) -> None:
         while True:

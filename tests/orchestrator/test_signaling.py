@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from orchestrator import signaling
-from orchestrator.clients.stt import languages_heard
+from orchestrator.clients.stt import recogniser
 from orchestrator.conversations import Conversations
 from orchestrator.session_config import Channels, SessionConfig
 from orchestrator.settings import ReplyName
@@ -61,7 +61,7 @@ async def serving(
         channels = Channels(services.stt, services.tts, services.render, tracer or Untraced())
         conversations = Conversations(channels, max_running, kept=8)
         signaling = Signaling(conversations, configure)
-        page = application(signaling, CHOSEN, lambda: languages_heard(services.stt))
+        page = application(signaling, CHOSEN, lambda: recogniser(services.stt))
         runner = web.AppRunner(page, access_log=None, shutdown_timeout=5.0)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -368,11 +368,11 @@ async def test_the_page_carries_what_the_operator_chose(path: str) -> None:
     assert 'data-avatar="avatars/bo" data-language="de" data-voice="a&quot;&gt;&lt;script&gt;"' in page
 
 
-async def test_the_page_learns_which_languages_are_understood() -> None:
+async def test_the_page_learns_what_listens_and_which_languages_it_understands() -> None:
     async with serving() as server, aiohttp.ClientSession() as client:
         url = server.url.removesuffix("/session")
         async with client.get(f"{url}/hearing") as answer:
-            assert await answer.json() == {"language_codes": ["en", "de"]}
+            assert await answer.json() == {"engine": "scripted", "language_codes": ["en", "de"]}
         await server.services.stt.close()
         async with client.get(f"{url}/hearing") as answer:
             assert answer.status == 503

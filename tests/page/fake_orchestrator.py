@@ -273,8 +273,9 @@ class FakeOrchestrator:
         self.created_voices: list[dict[str, Any]] = []
         self.refuse_voice = ""
         self.voices_missing = False
-        # What the recogniser understands; None while it is away.
+        # What the recogniser understands, None while it is away; and what it is.
         self.heard: list[str] | None = ["de", "en"]
+        self.recogniser = "whisper"
         # What the operator chose for pages whose person has not.
         self.chosen: dict[str, str] = {}
         self._sessions: asyncio.Queue[Session] = asyncio.Queue(maxsize=100)
@@ -359,7 +360,7 @@ class FakeOrchestrator:
     async def _hearing(self, _: web.Request) -> web.Response:
         if self.heard is None:
             return web.json_response({"code": 14, "message": "stt is loading"}, status=503)
-        return web.json_response({"language_codes": self.heard})
+        return web.json_response({"engine": self.recogniser, "language_codes": self.heard})
 
     async def _create(self, request: web.Request) -> web.Response:
         body = await request.json()

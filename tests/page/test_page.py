@@ -316,22 +316,49 @@ async def test_languages_are_named_apart_and_those_without_a_name_come_last(brow
 
 async def test_languages_that_are_only_spoken_are_said_where_one_is_chosen(browser: Browser) -> None:
     fake = FakeOrchestrator()
-    fake.heard = ["en"]
+    fake.recogniser, fake.heard = "pocketsphinx", ["en"]
     async with person_at(browser, fake) as person:
         note = person.page.locator("#hearing")
         await expect(note).to_have_text(
-            "Your speech is understood in English only. In other languages, type and listen."
+            "Speech recognition by PocketSphinx, in English only. In others, type and listen."
         )
         await person.page.get_by_label("Language").select_option(label="German")
-        await expect(note).to_contain_text("Spoken German is not understood here, only English.")
+        await expect(note).to_have_text(
+            "Speech recognition by PocketSphinx, in English only, and not in German. Type what you want to say, and "
+            "listen to the answers."
+        )
 
 
-async def test_nothing_is_said_where_every_language_is_understood(browser: Browser) -> None:
+async def test_many_languages_are_counted(browser: Browser) -> None:
+    fake = FakeOrchestrator()
+    fake.recogniser, fake.heard = "parakeet", ["bg", "de", "en", "fr", "it", "uk"]
+    fake.voices = [{"name": "voices/x", "language_codes": ["de", "en", "hi"]}]
+    async with person_at(browser, fake) as person:
+        note = person.page.locator("#hearing")
+        await expect(note).to_have_text("Speech recognition by Parakeet, in 6 languages. In others, type and listen.")
+        await person.page.get_by_label("Language").select_option(label="Hindi")
+        await expect(note).to_contain_text("by Parakeet, in 6 languages, and not in Hindi. Type what you want to say")
+
+
+async def test_a_recogniser_that_comes_back_as_another_is_named(browser: Browser) -> None:
+    fake = FakeOrchestrator()
+    async with person_at(browser, fake) as person:
+        note = person.page.locator("#hearing")
+        await expect(note).to_have_text("Speech recognition by Whisper.")
+        session = await person.types()
+        await session.event(service_changed={"service": "stt", "available": False})
+        fake.recogniser = "of-my-own"
+        await session.event(service_changed={"service": "stt", "available": True})
+        await person.page.get_by_role("button", name="End", exact=True).click()
+        await expect(note).to_have_text("Speech recognition by of-my-own.")
+
+
+async def test_languages_are_not_named_where_every_one_is_understood(browser: Browser) -> None:
     fake = FakeOrchestrator()
     fake.voices = [{"name": "voices/x", "language_codes": ["de-AT", "en"]}]
     async with person_at(browser, fake) as person:
         await expect(person.page.get_by_label("Language").locator("option")).to_have_count(2)
-        await expect(person.page.locator("#hearing")).to_be_hidden()
+        await expect(person.page.locator("#hearing")).to_have_text("Speech recognition by Whisper.")
 
 
 async def test_an_assistant_that_is_not_there_is_named_and_the_conversation_goes_on(browser: Browser) -> None:
