@@ -1,0 +1,138 @@
+"""Amounts of money, percentages and measures as words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from services.tts.engines.xtts.counting import NUMBER, Counting
+from services.tts.engines.xtts.words import Noun, Words
+
+# "s" is "with" in Czech and "and" in Hungarian.
+_UNITS_THAT_ARE_WORDS = ("s",)
+_FRACTION = re.compile(r"(?<![0-9A-Za-z/.,])(?:([0-9]+)\s)?([0-9]{1,4})/([0-9]{1,4})(?![0-9A-Za-z/])")
+_NAMED_FRACTIONS = ("1/2", "1/3", "2/3", "1/4", "3/4")
+_CENTS = re.compile(r"(.*[0-9])[.,]([0-9]{2})")
+
+
+class Quantities:
+    """Of one language."""
+
+    def __init__(self, words: Words, counting: Counting) -> None:
+        self._words = words
+        self._counting = counting
+        self._blank = "" if words.joins else " "
+        end = "" if words.joins else r"(?![^\W_])"
+        # A suffix may follow at a joint, which goes.
+        if words.joint:
+            end = rf"(?:[{words.joint}](?=[^\W\d_])|{end})"
+        self._currencies = {
+            sign: (Noun.of(whole), Noun.of(cent) if cent else None) for sign, (whole, cent) in words.money.items()
+        }
+        self._scales = {sign: Noun.of(noun) for sign, noun in words.scales.items()}
+        self._percent = Noun.of(words.percent)
+        self._fractions = dict(zip(_NAMED_FRACTIONS, words.fractions, strict=True))
+        scale = any_of(self._scales)
+        letters = any_of(sign for sign in self._currencies if sign[0].isalpha())
+        signs = any_of(sign for sign in self._currencies if not sign[0].isalpha())
+        currency = any_of(self._currencies)
+        scaled = rf"({NUMBER})(?:\s?({scale})(?![^\W_]))?" if not words.joins else rf"({NUMBER})(?:\s?({scale}))?"
+        self._sign_first = re.compile(rf"((?<![^\W\d_])(?:{letters})|{signs})\s?{scaled}")
+        self._sign_last = re.compile(rf"(?<![0-9A-Za-z.,]){scaled}\s?({currency}){end}")
+        self._scaled = re.compile(rf"(?<![0-9A-Za-z.,])({NUMBER})\s?({scale}){end}")
+        self._percents = re.compile(
+            rf"({NUMBER})\s?%(?:[{words.joint}](?=[^\W\d_]))?" if words.joint else rf"({NUMBER})\s?%"
+        )
+        self._percents_first = re.compile(rf"(?<!\w)%\s?({NUMBER})")
+        unit = any_of(sign for sign in words.units if sign not in _UNITS_THAT_ARE_WORDS)
+        also_words = "|".join(rf"{sign}(?!\s\w)" for sign in _UNITS_THAT_ARE_WORDS)
+        self._measures = re.compile(rf"({NUMBER})\s?({unit}|{also_words}){end}(?!/)")
+        self._unit_ahead = re.compile(rf"\s?({unit}){end}")
+
+        # Nouns that are written out agree, too: "1 Minute" in German.
+        self._nouns = {form: noun for noun in self._all_nouns() for form in noun.forms if noun.gender in words.endings}
+        self._agreeing = (
+            re.compile(rf"(?<![0-9A-Za-z.,])([0-9]+)(?=\s({any_of(self._nouns)})(?!\w))", re.IGNORECASE)
+            if self._nouns
+            else None
+        )
+
+    def expanded(self, text: str) -> str:
+        """With words for all of these, and for fractions."""
+        text = self._sign_first.sub(lambda m: self._amount(m[2], m[3], m[1]), text)
+        text = self._sign_last.sub(lambda m: self._amount(m[1], m[2], m[3]), text)
+        text = self._percents.sub(self._percentage, text)
+        text = self._percents_first.sub(self._percentage, text)
+        text = self._with_fractions(text)
+        text = self._measures.sub(lambda m: self._counting.counted(m[1], self._words.units[m[2]]), text)
+        text = self._agreeing.sub(lambda m: self._agreed(m[1], m[2]), text) if self._agreeing else text
+        return self._scaled.sub(lambda m: re.sub(" d[ei]$", "", self._counting.counted(m[1], self._scales[m[2]])), text)
+
+    def _all_nouns(self) -> list[Noun]:
+        money = [noun for pair in self._currencies.values() for noun in pair if noun]
+        return [*money, *self._scales.values(), *self._words.units.values()]
+
+    def _agreed(self, written: str, form: str) -> str:
+        words = self._counting.number(written)
+        # Case-blind patterns match letters that no lower case tells, such as the long s.
+        noun = self._nouns.get(form.lower())
+        return words if noun is None else self._counting.inflected(words, noun.gender)
+
+    def bare_signs(self) -> dict[str, str]:
+        """What is said for the signs of currencies, and for percent, without a number."""
+        signs = {sign: whole.forms[-1] for sign, (whole, _) in self._currencies.items() if not sign[-1].isalpha()}
+        return signs | {"%": self._percent.forms[-1]}
+
+    def _amount(self, written: str, scale: str | None, sign: str) -> str:
+        whole, cent = self._currencies[sign]
+        if scale:
+            count = self._counting.counted(written, self._scales[scale])
+            # "Five million dollars", of which there are many.
+            many = whole.forms[min(2, len(whole.forms) - 1)]
+            return f"{count}{self._blank}{many}"
+        cents = _CENTS.fullmatch(written)
+        if cents is None or cent is None or "." in cents[2]:
+            return self._counting.counted(written, whole)
+        euros, hundredths = self._counting.counted(cents[1], whole), cents[2]
+        if hundredths == "00":
+            return euros
+        said = self._counting.counted(str(int(hundredths)), cent)
+        if set(cents[1]) == {"0"}:
+            return said
+        if not self._words.money_says_cents:
+            said = self._counting.number(str(int(hundredths)))
+        return self._words.money_format.format(whole=euros, cents=said)
+
+    def _percentage(self, match: re.Match[str]) -> str:
+        counted = self._counting.counted(match[1], self._percent)
+        if self._words.percent_format == "{number} {percent}":
+            return counted
+        return self._words.percent_format.format(number=self._counting.number(match[1]), percent=self._words.percent)
+
+    def _with_fractions(self, text: str) -> str:
+        parts, end = [], 0
+        for match in _FRACTION.finditer(text):
+            said = self._fraction(match)
+            parts += [text[end : match.start()], said]
+            end = match.end()
+            if unit := self._unit_ahead.match(text, end):
+                forms = self._words.units[unit[1]].forms
+                parts.append(f"{self._blank}{forms[min(len(forms) - 1, 1) if match[1] else 0]}")
+                end = unit.end()
+        return "".join([*parts, text[end:]])
+
+    def _fraction(self, match: re.Match[str]) -> str:
+        whole, over, under = match.groups()
+        number = self._counting.number
+        if whole and over == "1" and under == "2":
+            return f"{number(whole)}{self._blank}{self._words.half_more}"
+        if int(over) >= int(under):
+            said = f"{number(over)} {number(under)}"
+        else:
+            said = self._fractions.get(f"{over}/{under}") or self._words.over.format(number(over), number(under))
+        return said if not whole else f"{number(whole)} {self._words.signs['&']} {said}"
+
+
+def any_of(signs: Iterable[str]) -> str:
+    """A pattern for any of these, the longest first."""
+    return "|".join(re.escape(sign) for sign in sorted(signs, key=len, reverse=True)) or "(?!)"
