@@ -115,6 +115,11 @@ class Counting:
         return (head, tail) if len(marks) == 1 else None
 
 
+def lost_stop(match: re.Match[str]) -> str:
+    """A dot that belonged to what was read and ended the text, too."""
+    return "." if match[0].endswith(".") and match.end() == len(match.string) else ""
+
+
 def _is_grouped(written: str, mark: str) -> bool:
     """Whether thousands, or thousands and hundreds of those as in India, are set apart by a mark."""
     first, *rest = written.split(mark)

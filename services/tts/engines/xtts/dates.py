@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from services.tts.engines.xtts.counting import Counting
+from services.tts.engines.xtts.counting import Counting, lost_stop
 from services.tts.engines.xtts.ordinals import Articles
 from services.tts.engines.xtts.words import Words
 
@@ -74,12 +74,12 @@ class Dates:
     def dates(self, text: str) -> str:
         """With words for dates."""
         text = _ISO_DATE.sub(lambda m: self._date(m, m[1], m[2], m[3]), text)
-        text = _YEAR_FIRST.sub(lambda m: self._date(m, m[1], m[2], m[3]) + _lost_stop(m), text)
+        text = _YEAR_FIRST.sub(lambda m: self._date(m, m[1], m[2], m[3]) + lost_stop(m), text)
         text = _DOTTED_DATE.sub(lambda m: self._date(m, m[3], m[2], m[1]), text)
         for pattern in (_SLASHED_DATE, _DASHED_DATE):
             text = pattern.sub(self._in_own_order, text)
         if self._words.bare_day_and_month:
-            text = _DAY_AND_MONTH.sub(lambda m: self._date(m, "", m[2], m[1]) + _lost_stop(m), text)
+            text = _DAY_AND_MONTH.sub(lambda m: self._date(m, "", m[2], m[1]) + lost_stop(m), text)
         if self._month_day:
             text = self._month_day.sub(self._in_words_month_first, text)
         return self._day_month.sub(self._in_words, text)
@@ -101,7 +101,7 @@ class Dates:
     def _year_reader(self, form: str, said: str) -> Callable[[re.Match[str]], str]:
         def read(match: re.Match[str]) -> str:
             words = self._counting.year(match[2], form)
-            stop = _lost_stop(match) if said else ""
+            stop = lost_stop(match) if said else ""
             return f"{match[1]}{words}{match[3] or (' ' if said else '')}{said or match[4]}{stop}"
 
         return read
@@ -151,6 +151,8 @@ class Dates:
         if not 1 <= int(figures) <= 31:
             return match[0]
         day = self._day(figures, self._articles.form_behind(match.string[: match.start()]))
+        if " of " in match[0]:
+            return f"{day} of {month.lower()}" + (f", {self._counting.year(year)}" if year else "")
         written = self._written(day, month.lower(), year or "")
         if not year and "de {month}" in self._words.date:
             written = f"{day} de {month.lower()}"
@@ -165,9 +167,4 @@ class Dates:
             # The noun's own ending is a short vowel, which the suffix tells again.
             day = day[:-1] + suffix if int(figures) > 1 else "elsej" + suffix.removeprefix("j")
         written = self._written(day, month.lower(), year_before or year or "")
-        return written + _lost_stop(match)
-
-
-def _lost_stop(match: re.Match[str]) -> str:
-    """A dot of the date that ended the text, too."""
-    return "." if match[0].endswith(".") and match.end() == len(match.string) else ""
+        return written + lost_stop(match)

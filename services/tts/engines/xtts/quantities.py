@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from services.tts.engines.xtts.counting import NUMBER, Counting
+from services.tts.engines.xtts.counting import NUMBER, Counting, lost_stop
 from services.tts.engines.xtts.words import Noun, Words
 
 # "s" is "with" in Czech and "and" in Hungarian.
 _UNITS_THAT_ARE_WORDS = ("s",)
 _FRACTION = re.compile(r"(?<![0-9A-Za-z/.,])(?:([0-9]+)\s)?([0-9]{1,4})/([0-9]{1,4})(?![0-9A-Za-z/])")
 _NAMED_FRACTIONS = ("1/2", "1/3", "2/3", "1/4", "3/4")
+_PER = re.compile(r"(?<=[€$£¥₽₺%])/(?=[^\W\d_])")
+# "Kapitel 1 Einführung".
+_NAME_BEFORE = re.compile(r"(?<!\w)[^\W\d_a-zäöüß]\w*\s$")
 _CENTS = re.compile(r"(.*[0-9])[.,]([0-9]{2})")
 
 
@@ -38,8 +41,12 @@ class Quantities:
         currency = any_of(self._currencies)
         scaled = rf"({NUMBER})(?:\s?({scale})(?![^\W_]))?" if not words.joins else rf"({NUMBER})(?:\s?({scale}))?"
         self._sign_first = re.compile(rf"((?<![^\W\d_])(?:{letters})|{signs})\s?{scaled}")
+        # Of two numbers around letters, these belong to the first.
+        self._letters_last = re.compile(rf"(?<![0-9A-Za-z.,]){scaled}\s?({letters}){end}")
         self._sign_last = re.compile(rf"(?<![0-9A-Za-z.,]){scaled}\s?({currency}){end}")
-        self._scaled = re.compile(rf"(?<![0-9A-Za-z.,])({NUMBER})\s?({scale}){end}")
+        # A letter by itself is more often part of a name, as in 4K and row 7B.
+        by_themselves = any_of(sign for sign in self._scales if len(sign) > 1 or words.joins or sign in ("k", "M"))
+        self._scaled = re.compile(rf"(?<![0-9A-Za-z.,])({NUMBER})\s?({by_themselves}){end}")
         self._percents = re.compile(
             rf"({NUMBER})\s?%(?:[{words.joint}](?=[^\W\d_]))?" if words.joint else rf"({NUMBER})\s?%"
         )
@@ -57,15 +64,21 @@ class Quantities:
             else None
         )
 
+        self._counted_genders = [(re.compile(word), gender) for word, gender in words.counted_genders]
+        self._counted = re.compile(r"(?<![0-9A-Za-z.,])([0-9]+)(?=\s([^\W\d_]+)(?!\w))")
+
     def expanded(self, text: str) -> str:
         """With words for all of these, and for fractions."""
+        text = _PER.sub(f" {self._words.per} ", text)
+        text = self._letters_last.sub(lambda m: self._amount(m[1], m[2], m[3]) + lost_stop(m), text)
         text = self._sign_first.sub(lambda m: self._amount(m[2], m[3], m[1]), text)
         text = self._sign_last.sub(lambda m: self._amount(m[1], m[2], m[3]), text)
         text = self._percents.sub(self._percentage, text)
         text = self._percents_first.sub(self._percentage, text)
         text = self._with_fractions(text)
-        text = self._measures.sub(lambda m: self._counting.counted(m[1], self._words.units[m[2]]), text)
+        text = self._measures.sub(lambda m: self._counting.counted(m[1], self._words.units[m[2]]) + lost_stop(m), text)
         text = self._agreeing.sub(lambda m: self._agreed(m[1], m[2]), text) if self._agreeing else text
+        text = self._counted.sub(self._guessed, text) if self._counted_genders else text
         return self._scaled.sub(lambda m: re.sub(" d[ei]$", "", self._counting.counted(m[1], self._scales[m[2]])), text)
 
     def _all_nouns(self) -> list[Noun]:
@@ -77,6 +90,15 @@ class Quantities:
         # Case-blind patterns match letters that no lower case tells, such as the long s.
         noun = self._nouns.get(form.lower())
         return words if noun is None else self._counting.inflected(words, noun.gender)
+
+    def _guessed(self, match: re.Match[str]) -> str:
+        """A number with the gender that the next word seems to have, behind what is not numbered by it."""
+        if _NAME_BEFORE.search(match.string, 0, match.start()):
+            return match[0]
+        gender = next((gender for word, gender in self._counted_genders if word.fullmatch(match[2])), None)
+        number = self._counting.number(match[1])
+        inflected = number if gender is None else self._counting.inflected(number, gender)
+        return match[0] if inflected == number else inflected
 
     def bare_signs(self) -> dict[str, str]:
         """What is said for the signs of currencies, and for percent, without a number."""

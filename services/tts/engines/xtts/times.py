@@ -28,7 +28,7 @@ class Times:
         self._times_with_h = re.compile(rf"{_HOUR}\s?h\s?([0-5][0-9])(?!\w)()", re.IGNORECASE)
         self._full_hours = re.compile(rf"{_HOUR}()(){word}(?!\w)", re.IGNORECASE) if words.clock_word else None
         self._dotted_times = re.compile(
-            rf"\b((?:{words.dotted_time or '(?!)'})\s)([01]?[0-9]|2[0-4])\.([0-5][0-9])(?![0-9A-Za-z]|[.,][0-9])"
+            rf"\b((?:{words.dotted_time or '(?!)'})\s)([01]?[0-9]|2[0-4])\.([0-5][0-9])(?![0-9A-Za-z]|[.,][0-9]){joint}"
         )
         self._dotted_times_with_word = re.compile(rf"{_HOUR}\.([0-5][0-9])(){word}", re.IGNORECASE)
         self._half_days = re.compile(rf"{_HOUR}(?::([0-5][0-9]))?\s?([ap])(?:\.\s?m\.|m\b\.?|\sm\b)", re.IGNORECASE)
@@ -39,8 +39,8 @@ class Times:
             text = self._half_days.sub(self._half_day, text)
         text = self._times.sub(self._time, text)
         text = self._times_with_h.sub(self._time, text)
-        text = self._dotted_times.sub(lambda m: m[1] + self._time_of(m, m[2], m[3], ""), text)
         text = self._dotted_times_with_word.sub(self._time, text)
+        text = self._dotted_times.sub(lambda m: m[1] + self._time_of(m, m[2], m[3], ""), text)
         return self._full_hours.sub(self._time, text) if self._full_hours else text
 
     def _time(self, match: re.Match[str]) -> str:

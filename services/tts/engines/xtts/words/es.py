@@ -24,6 +24,7 @@ WORDS = Words(
     hash="almohadilla",
     version="versión",
     signs={"&": "y", "§": "sección", "±": "más menos", "≈": "aproximadamente", "÷": "dividido por", "°": "grados"},
+    per="por",
     percent="por ciento",
     months=(
         *("enero", "febrero", "marzo", "abril", "mayo", "junio"),
@@ -43,8 +44,7 @@ WORDS = Words(
     money_format="{whole} con {cents}",
     money_says_cents=False,
     scales={
-        "M": "millón de|millones de", "mill.": "millón de|millones de", "millones": "millón de|millones de",
-        "k": "mil",
+        "M": "millón de|millones de", "mill.": "millón de|millones de", "millones": "millón de|millones de", "k": "mil",
     },
     units=units(
         "kilo centi mili mega giga tera",
@@ -60,18 +60,22 @@ WORDS = Words(
         "Sr.": "señor", "Sra.": "señora", "Srta.": "señorita", "Sres.": "señores", "Dr.": "doctor", "Dra.": "doctora",
         "D.ª": "doña", "Dña.": "doña", "prof.": "profesor", "Ud.": "usted", "Uds.": "ustedes", "Vd.": "usted",
         "Vds.": "ustedes", "etc.": "etcétera", "p.ej.": "por ejemplo", "p. ej.": "por ejemplo",
-        "aprox.": "aproximadamente",
-        "Avda.": "avenida", "Av.": "avenida", "EE.UU.": "estados unidos", "EE. UU.": "estados unidos",
-        "tel.": "teléfono",
-        "a.C.": "antes de cristo", "d.C.": "después de cristo", "Sto.": "santo", "Sta.": "santa", "Ltd.": "limitada",
-        "a.m.": "a eme", "p.m.": "pe eme", "pág.": "página", "núm.": "número",
-        "dpto.": "departamento", "Jr.": "júnior", "n.º": "número", "nº": "número", "n°": "número",
+        "aprox.": "aproximadamente", "Avda.": "avenida", "Av.": "avenida", "EE.UU.": "estados unidos",
+        "EE. UU.": "estados unidos", "tel.": "teléfono", "a.C.": "antes de cristo", "d.C.": "después de cristo",
+        "Sto.": "santo", "Sta.": "santa", "Ltd.": "limitada", "a.m.": "a eme", "p.m.": "pe eme", "pág.": "página",
+        "núm.": "número", "dpto.": "departamento", "Jr.": "júnior", "n.º": "número", "nº": "número", "n°": "número",
     },
     before_figures={
         "p.": "página", "pp.": "páginas", "art.": "artículo", "cap.": "capítulo", "No.": "número", "c/": "calle",
         "vol.": "volumen",
     },
     ordinal_signs={r"\.?º|(?<=\b\d)°(?=\s[^\W\d_])|o": "", r"\.?ª|a": "f", r"\.?er": "er"},
+    counted_genders=(
+        (r"(?:día|problema|tema|mapa|programa|sistema|planeta|idioma)s?", "m"),
+        (r"sobre|para|entre|desde|hasta|como|pero|cuando", ""),
+        (r"\w{2,}as?", "f"),
+        (r"\w{4,}", "m"),
+    ),
     endings={
         "m": (("veintiuno$", "veintiún"), (r"\buno$", "un")),
         "f": (("uno$", "una"), (r"cientos\b", "cientas"), (r"quinientos\b", "quinientas")),

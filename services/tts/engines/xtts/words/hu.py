@@ -25,6 +25,7 @@ WORDS = Words(
     hash="hashtag",
     version="verzió",
     signs={"&": "és", "§": "paragrafus", "±": "plusz-mínusz", "≈": "körülbelül", "÷": "osztva", "°": "fok"},
+    per="per",
     percent="százalék",
     months=(
         *("január", "február", "március", "április", "május", "június"),
@@ -51,13 +52,11 @@ WORDS = Words(
     ),
     abbreviations={
         "pl.": "például", "stb.": "és a többi", "kb.": "körülbelül", "ill.": "illetve", "dr.": "doktor",
-        "prof.": "professzor",
-        "ún.": "úgynevezett", "ui.": "ugyanis", "vö.": "vesd össze", "u.": "utca", "krt.": "körút",
-        "ált.": "általában",
-        "id.": "idősebb", "ifj.": "ifjabb", "özv.": "özvegy", "i.e.": "időszámításunk előtt",
-        "i.sz.": "időszámításunk szerint",
-        "kr.e.": "krisztus előtt", "kr.u.": "krisztus után", "tel.": "telefon", "ld.": "lásd",
-        "bp.": "budapest", "nőv.": "nővér", "stb": "és a többi",
+        "prof.": "professzor", "ún.": "úgynevezett", "ui.": "ugyanis", "vö.": "vesd össze", "u.": "utca",
+        "krt.": "körút", "ált.": "általában", "id.": "idősebb", "ifj.": "ifjabb", "özv.": "özvegy",
+        "i.e.": "időszámításunk előtt", "i.sz.": "időszámításunk szerint", "kr.e.": "krisztus előtt",
+        "kr.u.": "krisztus után", "tel.": "telefon", "ld.": "lásd", "bp.": "budapest", "nőv.": "nővér",
+        "stb": "és a többi",
     },
     before_figures={"o.": "oldal"},
     ordinal_signs={"-?(?:adik|edik|odik|ödik)": ""},
@@ -65,6 +64,7 @@ WORDS = Words(
     glue="(?:kor|b[ae]n|t[óő]l|ig|r[ae]|[eoöaá]?s|[eo]n|sz[oeö]r|b[óő]l|n[áé]l|v[ae]l|h[oeö]z)[a-záéíóöőúüű]*",
     joint="-",
     elisions=((r"kettőes\b", "kettes"), (r"háromas\b", "hármas"), (r"hétes\b", "hetes"), (r"ezeres\b", "ezres")),
+    counted_genders=((r"vagy|pedig|után|előtt|között", ""), (r"\w{3,}", "m")),
     endings={
         "m": (("kettő$", "két"),),
         "day": (

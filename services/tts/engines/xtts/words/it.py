@@ -24,6 +24,7 @@ WORDS = Words(
     hash="hashtag",
     version="versione",
     signs={"&": "e", "§": "paragrafo", "±": "più o meno", "≈": "circa", "÷": "diviso", "°": "gradi"},
+    per="al",
     percent="per cento",
     months=(
         *("gennaio", "febbraio", "marzo", "aprile", "maggio", "giugno"),
@@ -57,15 +58,20 @@ WORDS = Words(
         "dott.ssa": "dottoressa", "dr.": "dottor", "prof.": "professor", "prof.ssa": "professoressa",
         "avv.": "avvocato", "ing.": "ingegner", "ecc.": "eccetera", "p.es.": "per esempio", "ad es.": "ad esempio",
         "es.": "esempio", "c.a.": "circa", "a.C.": "avanti cristo", "d.C.": "dopo cristo", "tel.": "telefono",
-        "v.le": "viale", "p.zza": "piazza", "c.so": "corso",
-        "pag.": "pagina", "pagg.": "pagine", "cfr.": "confronta", "n.": "numero", "nr.": "numero", "n°": "numero",
-        "jr.": "junior", "ltd.": "limited",
+        "v.le": "viale", "p.zza": "piazza", "c.so": "corso", "pag.": "pagina", "pagg.": "pagine", "cfr.": "confronta",
+        "n.": "numero", "nr.": "numero", "n°": "numero", "jr.": "junior", "ltd.": "limited",
     },
     before_figures={
         "p.": "pagina", "art.": "articolo", "cap.": "capitolo", "vol.": "volume", "fig.": "figura", "nº": "numero",
     },
     ordinal_signs={r"º|(?<=\b\d)°(?=\s[^\W\d_])": "", "ª": "f"},
     elisions=((r"\buna (?=or[ae]\b)", "un'"),),
+    counted_genders=(
+        (r"problema|programa|sistema|tema|pianeta|clima", "m"),
+        (r"alla|dalla|nella|sulla|della|contro|come|quando|dopo|verso|sono|prima", ""),
+        (r"\w{3,}a", "f"),
+        (r"\w{4,}[oe]", "m"),
+    ),
     endings={
         "m": (("^uno$", "un"),),
         "f": (("^uno$", "una"),),

@@ -51,6 +51,7 @@ class Words:
         dot, slash, dash, underscore, at: of addresses; the dot also of versions.
         number: of "#1". hash: of "#word". version: of v1.2.
         signs: what else is said for a sign, wherever it stands.
+        per: of "5 €/month".
         percent_format: of "{number} {percent}".
         months: as behind a day. date: format of {day}, {month}, {year}. date_order: of 03/05/2024, where only one is
             possible that one. day: the form of an ordinal, or "" for a cardinal; first_day: of the 1st, where it is
@@ -77,6 +78,7 @@ class Words:
         says_pairs: whether two figures of a telephone number are said as one number.
         glue: pattern of letters that are written at figures and belong to their word. joint: sign that is left out
             between the two.
+        counted_genders: of words behind a number, by pattern: what the endings tell of most.
         elisions: patterns of what is replaced in all that was read.
         endings: by a gender or the name of a form, what is replaced in the words of a number; an ordinal goes by
             "ordinal f" for "f" where there is that.
@@ -107,6 +109,7 @@ class Words:
     hash: str
     version: str
     signs: Mapping[str, str]
+    per: str = ""
     percent: str
     percent_format: str = "{number} {percent}"
     months: tuple[str, ...]
@@ -142,6 +145,7 @@ class Words:
     says_pairs: bool = False
     glue: str = ""
     joint: str = ""
+    counted_genders: Rules = ()
     elisions: Rules = ()
     endings: Mapping[str, Rules] = field(default_factory=dict)
 

@@ -25,6 +25,7 @@ WORDS = Words(
     hash="hasztag",
     version="wersja",
     signs={"&": "i", "§": "paragraf", "±": "plus minus", "≈": "około", "÷": "podzielić przez", "°": "stopni"},
+    per="na",
     percent="procent",
     months=(
         *("stycznia", "lutego", "marca", "kwietnia", "maja", "czerwca"),
@@ -66,18 +67,17 @@ WORDS = Words(
     ),
     abbreviations={
         "np.": "na przykład", "itd.": "i tak dalej", "itp.": "i tym podobne", "tzn.": "to znaczy",
-        "m.in.": "między innymi",
-        "tj.": "to jest", "tzw.": "tak zwany", "ul.": "ulica", "al.": "aleja",
+        "m.in.": "między innymi", "tj.": "to jest", "tzw.": "tak zwany", "ul.": "ulica", "al.": "aleja",
         "prof.": "profesor", "dr": "doktor", "dr.": "doktor", "mgr": "magister", "inż.": "inżynier", "św.": "święty",
-        "ks.": "ksiądz", "p.": "pan", "P.": "pan", "tel.": "telefon", "godz.": "godzina", "wg": "według",
-        "jw.": "jak wyżej",
-        "n.e.": "naszej ery", "p.n.e.": "przed naszą erą", "cd.": "ciąg dalszy", "ww.": "wyżej wymieniony",
-        "br.": "bieżącego roku", "nr": "numer", "maks.": "maksymalnie", "jr.": "junior",
+        "ks.": "ksiądz", "p.": "pan", "P.": "pan", "tel.": "telefon", "o godz.": "o godzinie", "godz.": "godzina",
+        "wg": "według", "jw.": "jak wyżej", "n.e.": "naszej ery", "p.n.e.": "przed naszą erą", "cd.": "ciąg dalszy",
+        "ww.": "wyżej wymieniony", "br.": "bieżącego roku", "nr": "numer", "maks.": "maksymalnie", "jr.": "junior",
         "zob.": "zobacz",
     },
     before_figures={
         "ok.": "około", "s.": "strona", "str.": "strona", "rozdz.": "rozdział", "art.": "artykuł", "t.": "tom",
-        "rys.": "rysunek"},
+        "rys.": "rysunek",
+    },
     dot_ordinal=True,
     ordinal_nouns={"a": "f", "o": "n", "e": "n", "ę": "f accusative"},
     years=(
