@@ -6,7 +6,7 @@ from pathlib import Path
 
 from services.common.model_manifest import MODELS
 from tests.stack import ROOT
-from tools.cli.models import _size
+from tools.cli.models import size_words
 
 PAGE: Path = ROOT / "docs/models.md"
 
@@ -23,7 +23,7 @@ def test_the_page_names_every_model_as_the_manifest_does() -> None:
     assert list(rows) == [model.name for model in MODELS]
     for model in MODELS:
         service, purpose, size, licence, hardware, folder = rows[model.name]
-        assert (service, size, folder) == (model.service, _size(model.size_bytes), f"`{model.folder}`")
+        assert (service, size, folder) == (model.service, size_words(model.size_bytes), f"`{model.folder}`")
         assert licence.endswith(f"[{model.licence.title}]({model.licence.url})")
         # Some engines run on either; the manifest says where each of them is quick enough.
         assert ("GPU" in hardware) is ("GPU" in model.purpose), purpose

@@ -23,7 +23,7 @@ from services.common.errors import EngineError, NotReadyError
 from services.tts.engine import Voice
 from services.tts.engines.xtts import torchaudio_stand_in
 from services.tts.engines.xtts.gpt import Gpt
-from services.tts.engines.xtts.normalise import expand_figures
+from services.tts.engines.xtts.reading.expand import expand_figures
 from services.tts.engines.xtts.sampling import Sampling
 from services.tts.engines.xtts.sizes import CODE_RATE_HZ, XttsSizes
 from services.tts.engines.xtts.vocoder import Vocoder, folded

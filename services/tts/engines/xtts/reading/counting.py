@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from services.tts.engines.xtts.numerals import LONGEST_NUMBER, cardinal, ordinal, year
-from services.tts.engines.xtts.words import Noun, Words
+from services.tts.engines.xtts.reading.numerals import LONGEST_NUMBER, cardinal, ordinal, year
+from services.tts.engines.xtts.reading.words import Noun, Words
 
 # Matches more than numbers: versions and lists, too.
 NUMBER = r"(?<![0-9])(?<![0-9][.,])(?>[0-9]+(?:[.,][0-9]+)*)"

@@ -1,6 +1,6 @@
 """Czech."""
 
-from services.tts.engines.xtts.words.language import Words, money, units
+from services.tts.engines.xtts.reading.words.language import Words, money, units
 
 WORDS = Words(
     plural="czech",

@@ -1,6 +1,6 @@
 """Hungarian."""
 
-from services.tts.engines.xtts.words.language import Words, money, units
+from services.tts.engines.xtts.reading.words.language import Words, money, units
 
 WORDS = Words(
     plural="none",

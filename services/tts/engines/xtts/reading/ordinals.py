@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from services.tts.engines.xtts.counting import Counting
-from services.tts.engines.xtts.words import Words
+from services.tts.engines.xtts.reading.counting import Counting
+from services.tts.engines.xtts.reading.words import Words
 
 # Characters, with a word before it.
 _LONGEST_ARTICLE = 40

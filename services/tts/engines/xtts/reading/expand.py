@@ -18,14 +18,14 @@ import re
 import unicodedata
 from functools import cache
 
-from services.tts.engines.xtts.abbreviations import Abbreviations, Addresses
-from services.tts.engines.xtts.counting import NUMBER, Counting
-from services.tts.engines.xtts.dates import Dates
-from services.tts.engines.xtts.numerals import native_korean
-from services.tts.engines.xtts.ordinals import Ordinals
-from services.tts.engines.xtts.quantities import Quantities, any_of
-from services.tts.engines.xtts.times import Times
-from services.tts.engines.xtts.words import WORDS, Noun, Words
+from services.tts.engines.xtts.reading.abbreviations import Abbreviations, Addresses
+from services.tts.engines.xtts.reading.counting import NUMBER, Counting
+from services.tts.engines.xtts.reading.dates import Dates
+from services.tts.engines.xtts.reading.numerals import native_korean
+from services.tts.engines.xtts.reading.ordinals import Ordinals
+from services.tts.engines.xtts.reading.quantities import Quantities, any_of
+from services.tts.engines.xtts.reading.times import Times
+from services.tts.engines.xtts.reading.words import WORDS, Noun, Words
 
 _FIGURE = re.compile("[0-9]")
 _BLANKS = "\u00a0\u2009\u202f"

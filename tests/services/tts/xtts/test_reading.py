@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.tts.engines.xtts.checkpoint import Published
-from services.tts.engines.xtts.normalise import expand_figures
-from services.tts.engines.xtts.numerals import cardinal, ordinal, year
+from services.tts.engines.xtts.reading.expand import expand_figures
+from services.tts.engines.xtts.reading.numerals import cardinal, ordinal, year
 
 READ = {
     "en": [

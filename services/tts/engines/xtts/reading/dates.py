@@ -7,9 +7,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from services.tts.engines.xtts.counting import Counting, lost_stop
-from services.tts.engines.xtts.ordinals import Articles
-from services.tts.engines.xtts.words import Words
+from services.tts.engines.xtts.reading.counting import Counting, lost_stop
+from services.tts.engines.xtts.reading.ordinals import Articles
+from services.tts.engines.xtts.reading.words import Words
 
 _ISO_DATE = re.compile(r"(?<![0-9A-Za-z.-])([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?![0-9A-Za-z-])")
 _YEAR_FIRST = re.compile(r"(?<![0-9A-Za-z.])([0-9]{4})[./]\s?([0-9]{1,2})[./]\s?([0-9]{1,2})\.?(?![0-9A-Za-z/])")

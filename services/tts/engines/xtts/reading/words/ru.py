@@ -2,7 +2,7 @@
 
 # ruff: noqa: RUF001 - letters that look like Latin ones.
 
-from services.tts.engines.xtts.words.language import Words, money, units
+from services.tts.engines.xtts.reading.words.language import Words, money, units
 
 WORDS = Words(
     plural="russian",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from services.tts.engines.xtts.words import ar, cs, de, en, es, fr, hi, hu, it, ja, ko, nl, pl, pt, ru, tr, zh
-from services.tts.engines.xtts.words.language import Noun, Words
+from services.tts.engines.xtts.reading.words import ar, cs, de, en, es, fr, hi, hu, it, ja, ko, nl, pl, pt, ru, tr, zh
+from services.tts.engines.xtts.reading.words.language import Noun, Words
 
 __all__ = ["WORDS", "Noun", "Words"]
 

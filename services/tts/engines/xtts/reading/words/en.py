@@ -1,6 +1,6 @@
 """English: of America where it makes a difference, as most of the model's speakers are."""
 
-from services.tts.engines.xtts.words.language import Words, money, units
+from services.tts.engines.xtts.reading.words.language import Words, money, units
 
 WORDS = Words(
     decimal_mark=".",

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from services.tts.engines.xtts.words import Words
+from services.tts.engines.xtts.reading.words import Words
 
 _NAME_AHEAD = re.compile(r"\s?[^\W_]")
 _SENTENCE_END = re.compile(r"\s*(?:$|\n)")

@@ -1,6 +1,6 @@
 """Chinese, as in the mainland."""
 
-from services.tts.engines.xtts.words.language import Words, money, units
+from services.tts.engines.xtts.reading.words.language import Words, money, units
 
 WORDS = Words(
     decimal_mark=".",

@@ -1,6 +1,6 @@
 """Arabic, as Modern Standard Arabic without its case endings."""
 
-from services.tts.engines.xtts.words.language import Words, money, units
+from services.tts.engines.xtts.reading.words.language import Words, money, units
 
 WORDS = Words(
     decimal_mark=".",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from services.tts.engines.xtts.counting import NUMBER, Counting, lost_stop
-from services.tts.engines.xtts.words import Noun, Words
+from services.tts.engines.xtts.reading.counting import NUMBER, Counting, lost_stop
+from services.tts.engines.xtts.reading.words import Noun, Words
 
 # "s" is "with" in Czech and "and" in Hungarian.
 _UNITS_THAT_ARE_WORDS = ("s",)

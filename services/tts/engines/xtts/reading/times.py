@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from services.tts.engines.xtts.counting import Counting
-from services.tts.engines.xtts.numerals import native_korean
-from services.tts.engines.xtts.words import Noun, Words
+from services.tts.engines.xtts.reading.counting import Counting
+from services.tts.engines.xtts.reading.numerals import native_korean
+from services.tts.engines.xtts.reading.words import Noun, Words
 
 _HOUR = r"(?<![0-9A-Za-z:.,])([01]?[0-9]|2[0-4])"
 _SENTENCE_AHEAD = re.compile(r"\s*$|\s+[A-Z]")
