@@ -63,9 +63,12 @@ class ScriptedRuntime:
         shares = {token: self.languages.get(name, 0.0) for name, token in self.vocabulary.languages.items()}
         return [shares for _ in encoded]
 
-    def decode(self, encoded: list[NDArray[np.float32]], prompts: Sequence[Prompt]) -> list[Decoded]:
+    def decode(
+        self, encoded: list[NDArray[np.float32]], prompts: Sequence[Prompt], windows: Sequence[int] | None = None
+    ) -> list[Decoded]:
         self.batches.append(list(prompts))
-        return [self.decode_one(sound, prompt) for sound, prompt in zip(encoded, prompts, strict=True)]
+        sounds = encoded if windows is None else [encoded[window] for window in windows]
+        return [self.decode_one(sound, prompt) for sound, prompt in zip(sounds, prompts, strict=True)]
 
     def close(self) -> None:
         self.is_closed = True

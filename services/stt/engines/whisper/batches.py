@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from services.common import metrics
 from services.common.errors import AvatarError, EngineError
 from services.common.log import get_logger
-from services.stt.engines.whisper.runtime import Runtime
+from services.stt.engines.whisper.runtime import Decoded, Prompt, Runtime
 from services.stt.engines.whisper.stream import Job, WhisperStream
 
 log = get_logger(__name__)
+
+# Two of the five that the reference implementation goes through, because somebody waits for the answer.
+_TEMPERATURES = (0.4, 0.8)
+_MOST_FINALS_IN_A_ROW = 3
 
 
 class Batches:
     """Takes streams that are due, finals first, then whoever has waited longest; each stream is in it once at most.
 
     A stream that is due is looked at when its turn comes, with all the sound that it has by then: when the model is
-    slower than the streams, hypotheses get rarer, and never late.
+    slower than the streams, hypotheses get rarer, and never late. A text is then behind its sound by the time that all
+    streams take, one after the other, and that of one batch.
 
     Attributes:
         lock: guards the streams' state and this object's.
@@ -42,7 +50,7 @@ class Batches:
     # --- the streams' side, with the lock -----------------------------------------------------------------------
 
     def ask(self, stream: WhisperStream, *, is_final: bool = False) -> None:
-        """A stream wants a hypothesis about what it has heard."""
+        """A stream wants a hypothesis about what it has heard. Args: is_final: somebody waits for it, or soon will."""
         self._due[stream] = is_final or self._due.get(stream, False)
         self._asked.notify()
 
@@ -85,12 +93,16 @@ class Batches:
 
     def _next_batch(self) -> list[WhisperStream]:
         """Finals before partials, but for every fourth batch; among equals whoever asked first."""
-        waiting = list(self._due.items())
-        finals_first = self._finals_in_a_row < 3
-        order = sorted(waiting, key=lambda item: not item[1]) if finals_first else waiting
-        chosen = [stream for stream, _ in order[: self._runtime.max_batch]]
-        only_finals = all(self._due[stream] for stream in chosen) and len(chosen) < len(waiting)
-        self._finals_in_a_row = self._finals_in_a_row + 1 if only_finals else 0
+        order, room = list(self._due), self._runtime.max_batch
+        finals = [stream for stream in order if self._due[stream]]
+        if finals and self._finals_in_a_row < _MOST_FINALS_IN_A_ROW:
+            order = finals + [stream for stream in order if not self._due[stream]]
+            # Each sound takes its time, however many are encoded at once: a final waits for few others.
+            room = min(max(len(finals), room // 2), room)
+            self._finals_in_a_row = self._finals_in_a_row + 1 if len(order) > room else 0
+        else:
+            self._finals_in_a_row = 0
+        chosen = order[:room]
         for stream in chosen:
             del self._due[stream]
         return chosen
@@ -107,11 +119,27 @@ class Batches:
                         job.stream.hear_language(found, len(job.sound))
             prompts = [job.stream.prompt(job) for job in jobs]
         decoded = self._runtime.decode(encoded, prompts)
+        self._try_again(encoded, jobs, prompts, decoded)
         hypotheses = [job.judge(one) for job, one in zip(jobs, decoded, strict=True)]
         with self.lock:
             for job, hypothesis in zip(jobs, hypotheses, strict=True):
                 job.stream.hear(job, hypothesis)
             self.changed.notify_all()
+
+    def _try_again(self, encoded: Any, jobs: list[Job], prompts: Sequence[Prompt], decoded: list[Decoded]) -> None:
+        """Draw other tokens where a final is not to be believed; the first ones that are take its place."""
+        for temperature in _TEMPERATURES:
+            windows = [number for number, job in enumerate(jobs) if job.is_worth_another_try(decoded[number])]
+            if not windows:
+                return
+            drawn = self._runtime.decode(
+                encoded, [replace(prompts[number], temperature=temperature) for number in windows], windows
+            )
+            for number, one in zip(windows, drawn, strict=True):
+                is_better = not jobs[number].is_worth_another_try(one)
+                log.info("transcript_drawn", temperature=temperature, is_better=is_better)
+                if is_better:
+                    decoded[number], jobs[number].temperature = one, temperature
 
     def _fail(self, jobs: list[Job], failure: EngineError) -> None:
         with self.lock:

@@ -76,16 +76,20 @@ class CTranslate2Runtime:
         by_name = {f"<|{language}|>": token for language, token in self._vocabulary.languages.items()}
         return [{by_name[name]: float(share) for name, share in shares if name in by_name} for shares in found]
 
-    def decode(self, encoded: _Encoded, prompts: Sequence[Prompt]) -> list[Decoded]:
+    def decode(
+        self, encoded: _Encoded, prompts: Sequence[Prompt], windows: Sequence[int] | None = None
+    ) -> list[Decoded]:
         """As `Runtime.decode`."""
-        # The library takes prompts of one length at a time.
-        alike: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for item, prompt in enumerate(prompts):
-            alike[len(prompt.start) + len(prompt.text), prompt.transcript_at].append(item)
+        # The library takes prompts of one length and one temperature at a time.
+        alike: dict[tuple[int, int, float], dict[int, Prompt]] = defaultdict(dict)
+        places = range(len(prompts)) if windows is None else windows
+        for place, prompt in zip(places, prompts, strict=True):
+            alike[len(prompt.start) + len(prompt.text), prompt.transcript_at, prompt.temperature][place] = prompt
         decoded: dict[int, Decoded] = {}
-        for items in alike.values():
-            decoded.update(zip(items, self._decode_alike(encoded, items, [prompts[i] for i in items]), strict=True))
-        return [decoded[item] for item in range(len(prompts))]
+        for asked in alike.values():
+            found = self._decode_alike(encoded, list(asked), list(asked.values()))
+            decoded.update(zip(asked, found, strict=True))
+        return [decoded[place] for place in places]
 
     def _decode_alike(self, encoded: _Encoded, items: list[int], prompts: list[Prompt]) -> list[Decoded]:
         most = max(prompt.max_new for prompt in prompts)
@@ -99,7 +103,8 @@ class CTranslate2Runtime:
             max_length=length + most + 1,
             return_scores=True,
             return_no_speech_prob=True,
-            sampling_temperature=0,
+            sampling_topk=0 if prompts[0].temperature else 1,
+            sampling_temperature=prompts[0].temperature,
             suppress_tokens=self._suppressed,
         )
         decoded = []

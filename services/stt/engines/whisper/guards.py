@@ -115,6 +115,18 @@ def verdict(evidence: Evidence) -> str:
     return next((name for name, holds in reasons.items() if holds), "")
 
 
+def is_worth_another_try(evidence: Evidence) -> bool:
+    """Whether somebody speaks, but the model guessed or went round in circles: a text that is drawn may be better.
+
+    Source: the reference implementation draws again, at a higher temperature, by the same two thresholds.
+    """
+    if not evidence.text.strip() or is_silent(evidence.level_dbfs) or is_steady(evidence.variation_db):
+        return False
+    if nobody_speaks(evidence.no_speech_probability, evidence.average_log_probability):
+        return False
+    return is_repetitive(evidence.text) or is_improbable(evidence.average_log_probability)
+
+
 def is_silent(level_dbfs: float) -> bool:
     """Whether there is nothing to hear."""
     return level_dbfs < SILENCE_BELOW_DBFS

@@ -66,7 +66,7 @@ class Window:
         if round_end is not None and starts[round_end] >= len(self.settled):
             log.info("transcript_cut", reason="loop", words=len(texts) - round_end)
             tokens, texts, starts = tokens[: starts[round_end]], texts[:round_end], starts[:round_end]
-        reason = self._doubt("".join(texts), decoded, sound, probabilities) if new else ""
+        reason = guards.verdict(self._evidence("".join(texts), decoded, sound)) if new else ""
         if reason:
             log.info("transcript_doubted", reason=reason, words=len(texts) - self._settled_words(starts))
             self._agreement.forget()
@@ -78,24 +78,27 @@ class Window:
         words = _words(texts, starts, len(tokens), decoded.starts, probabilities, len(sound))
         return Hypothesis(tokens, words, self._settled_words(starts))
 
+    def is_worth_another_try(self, decoded: Decoded, sound: NDArray[np.float32]) -> bool:
+        """Whether other tokens for the same sound may be better; nothing is taken. Args: as of `take`."""
+        text = self._vocabulary.text_of(decoded.tokens)
+        return guards.is_worth_another_try(self._evidence(text, decoded, sound))
+
     def _settled_words(self, starts: list[int]) -> int:
         return sum(start < len(self.settled) for start in starts)
 
-    def _doubt(self, text: str, decoded: Decoded, sound: NDArray[np.float32], probabilities: tuple[float, ...]) -> str:
+    def _evidence(self, text: str, decoded: Decoded, sound: NDArray[np.float32]) -> guards.Evidence:
         level, variation = guards.level_of(sound)
         # Of all tokens, as if they had been decoded at once: few new ones alone say little.
-        settled = probabilities[: len(self.settled)]
+        settled = self._probabilities[: len(self.settled)]
         count = len(decoded.tokens) - len(settled) + 1
         total = decoded.average_log_probability * count + sum(math.log(max(share, 1e-9)) for share in settled)
-        return guards.verdict(
-            guards.Evidence(
-                text=text,
-                no_speech_probability=decoded.no_speech_probability,
-                average_log_probability=total / (count + len(settled)),
-                duration_s=len(sound) / (50 * STATE_SAMPLES),
-                level_dbfs=level,
-                variation_db=variation,
-            )
+        return guards.Evidence(
+            text=text,
+            no_speech_probability=decoded.no_speech_probability,
+            average_log_probability=total / (count + len(settled)),
+            duration_s=len(sound) / (50 * STATE_SAMPLES),
+            level_dbfs=level,
+            variation_db=variation,
         )
 
 

@@ -5,7 +5,7 @@ Source: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervis
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -38,12 +38,26 @@ class Attention(nn.Module):
             part.weight.data = rows
         self._fused = weight, bias
 
-    def project(self, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key and value, (batch, heads, time, width / heads) each. Args: states: (batch, time, width)."""
-        if self._fused is None:
-            return self.split(self.q_proj(states)), self.split(self.k_proj(states)), self.split(self.v_proj(states))
-        query, key, value = functional.linear(states, *self._fused).chunk(3, dim=-1)
-        return self.split(query), self.split(key), self.split(value)
+    def query_and_rest(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Args: states: (batch, time, width).
+
+        Returns: the query, (batch, heads, time, width / heads), and key and value, (batch, time, 2, heads, width /
+            heads).
+        """
+        batch, time, width = states.shape
+        weight, bias = self._whole()
+        all_three = functional.linear(states, weight, bias).view(batch, time, 3, self.heads, width // self.heads)
+        return all_three[:, :, 0].transpose(1, 2), all_three[:, :, 1:]
+
+    def key_and_value(self, states: Tensor) -> Tensor:
+        """(batch, time, 2 * width): the keys' half, and the values'. Args: states: (batch, time, width)."""
+        weight, bias = self._whole()
+        width = states.shape[-1]
+        return functional.linear(states, weight[width:], bias[width:])
+
+    def _whole(self) -> tuple[Tensor, Tensor]:
+        assert self._fused is not None, "fuse comes first"
+        return self._fused
 
     def split(self, states: Tensor) -> Tensor:
         """(batch, time, width) to (batch, heads, time, width / heads)."""
@@ -71,7 +85,9 @@ class EncoderLayer(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         own = self.self_attn
         normal = self.self_attn_layer_norm(states)
-        states = states + own.joined(functional.scaled_dot_product_attention(*own.project(normal)))
+        query, key_and_value = own.query_and_rest(normal)
+        key, value = key_and_value.permute(2, 0, 3, 1, 4)
+        states = states + own.joined(functional.scaled_dot_product_attention(query, key, value))
         fed: Tensor = states + self.fc2(functional.gelu(self.fc1(self.final_layer_norm(states))))
         return fed
 
@@ -90,7 +106,8 @@ class Encoder(nn.Module):
     def forward(self, columns: Tensor) -> Tensor:
         """Args: columns: (batch, bands, 2 * states), at most 3000 of them. Returns: (batch, states, width)."""
         states = functional.gelu(self.conv2(functional.gelu(self.conv1(columns)))).transpose(1, 2)
-        states = states + self.embed_positions.weight[: states.shape[1]]
+        # Sums keep the order of their first part in memory: row by row is what all the layers read.
+        states = states.contiguous() + self.embed_positions.weight[: states.shape[1]]
         for layer in self.layers:
             states = layer(states)
         normal: Tensor = self.layer_norm(states)
@@ -102,16 +119,19 @@ class Cache:
     """What the decoder has to remember, in buffers that never move.
 
     Attributes:
-        keys, values: of the tokens, (layers, batch, heads, 448, width / heads).
-        sound_keys, sound_values: of the encoder's states, (layers, batch, heads, 1500, width / heads).
-        looked_at: the attention of the alignment heads, (batch, alignment heads, 448, 1500).
+        own: keys and values of the tokens, (layers, 2, batch, heads, 448, width / heads).
+        sound: keys and values of the encoder's states, (layers, 2, batch, heads, 1500, width / heads).
+        looking: what the alignment heads looked for, (batch, alignment heads, 448, width / heads): their queries, from
+            which attention is computed for the finished text at once.
     """
 
-    keys: Tensor
-    values: Tensor
-    sound_keys: Tensor
-    sound_values: Tensor
-    looked_at: Tensor
+    own: Tensor
+    sound: Tensor
+    looking: Tensor
+
+    def of(self, batch: int) -> Cache:
+        """Views of the first windows."""
+        return Cache(self.own[:, :, :batch], self.sound[:, :, :batch], self.looking[:batch])
 
 
 class DecoderLayer(nn.Module):
@@ -141,57 +161,53 @@ class Decoder(nn.Module):
     def _layers(self) -> Iterable[DecoderLayer]:
         return cast("Iterable[DecoderLayer]", self.layers)
 
-    def listen(self, states: Tensor, cache: Cache) -> None:
-        """Prepare the attention to a batch of sounds. Args: states: (batch, 1500, width)."""
+    def listen(self, states: Tensor, cache: Cache, rows: Tensor) -> None:
+        """Prepare the attention to a batch of sounds.
+
+        Args: states: (batch, 1500, width); rows: (batch,): their places in the cache.
+        """
+        batch, time, width = states.shape
         for number, layer in enumerate(self._layers()):
             sound = layer.encoder_attn
-            cache.sound_keys[number].copy_(sound.split(sound.k_proj(states)))
-            cache.sound_values[number].copy_(sound.split(sound.v_proj(states)))
+            both = sound.key_and_value(states).view(batch, time, 2, sound.heads, width // sound.heads)
+            cache.sound[number].index_copy_(1, rows, both.permute(2, 0, 3, 1, 4))
 
     def forward(
         self,
         tokens: Tensor,
         positions: Tensor,
         cache: Cache,
-        heads_of_layer: list[Tensor | None],
+        reach: int,
+        alignment_heads: Sequence[tuple[int, int]],
     ) -> Tensor:
         """Take in tokens, and keep what later ones need of them.
 
         Args:
             tokens, positions: (batch, time): what stands where; positions of one row ascend.
-            heads_of_layer: for each layer, which of its heads follow the sound; `cache.looked_at` has them in order.
+            reach: more than any of the positions, at most 448; what the cache has beyond is not looked at.
+            alignment_heads: pairs of layer and head, ascending, whose queries are kept.
         Returns: (batch, time, width), normalised.
         """
         batch, time = tokens.shape
         rows = torch.arange(batch, device=tokens.device)[:, None].expand(batch, time)
-        visible = torch.arange(cache.keys.shape[3], device=tokens.device) <= positions[..., None]
-        # Added once for all layers: (batch, 1, time, 448).
-        mask = torch.zeros_like(visible, dtype=cache.keys.dtype).masked_fill(~visible, -torch.inf)[:, None]
+        visible = torch.arange(reach, device=tokens.device) <= positions[..., None]
+        # Added once for all layers: (batch, 1, time, reach).
+        mask = torch.zeros_like(visible, dtype=cache.own.dtype).masked_fill(~visible, -torch.inf)[:, None]
         states = self.embed_tokens(tokens) + self.embed_positions(positions)
-        first_head = 0
+        looking = []
         for number, layer in enumerate(self._layers()):
             own, sound = layer.self_attn, layer.encoder_attn
-            normal = layer.self_attn_layer_norm(states)
-            query, key, value = own.project(normal)
-            cache.keys[number][rows, :, positions] = key.transpose(1, 2)
-            cache.values[number][rows, :, positions] = value.transpose(1, 2)
-            states = states + own.joined(
-                functional.scaled_dot_product_attention(query, cache.keys[number], cache.values[number], attn_mask=mask)
-            )
+            query, key_and_value = own.query_and_rest(layer.self_attn_layer_norm(states))
+            cache.own[number][:, rows, :, positions] = key_and_value
+            key, value = cache.own[number, :, :, :, :reach]
+            states = states + own.joined(functional.scaled_dot_product_attention(query, key, value, attn_mask=mask))
             query = sound.split(sound.q_proj(layer.encoder_attn_layer_norm(states)))
-            heads = heads_of_layer[number]
-            if heads is not None:
-                scores = query[:, heads] @ cache.sound_keys[number][:, heads].transpose(-1, -2)
-                shares = (scores.float() * query.shape[-1] ** -0.5).softmax(dim=-1)
-                places = torch.arange(first_head, first_head + len(heads), device=tokens.device)
-                first_head += len(heads)
-                cache.looked_at[rows[:, None], places[None, :, None], positions[:, None]] = shares.to(
-                    cache.looked_at.dtype
-                )
-            states = states + sound.joined(
-                functional.scaled_dot_product_attention(query, cache.sound_keys[number], cache.sound_values[number])
-            )
+            looking += [query[:, head] for of_layer, head in alignment_heads if of_layer == number]
+            key, value = cache.sound[number]
+            states = states + sound.joined(functional.scaled_dot_product_attention(query, key, value))
             states = states + layer.fc2(functional.gelu(layer.fc1(layer.final_layer_norm(states))))
+        if looking:
+            cache.looking[rows, :, positions] = torch.stack(looking, dim=2)
         normal = self.layer_norm(states)
         assert isinstance(normal, Tensor)
         return normal
@@ -211,21 +227,19 @@ class Whisper(nn.Module):
         return functional.linear(states, self.decoder.embed_tokens.weight).float()
 
     def fuse(self) -> None:
-        """Do in one multiplication what can be done in one; once the weights are there."""
+        """Do in one multiplication what can be done in one; once the weights are there, and before anything else."""
         for module in self.modules():
-            if isinstance(module, EncoderLayer | DecoderLayer):
-                module.self_attn.fuse()
+            if isinstance(module, Attention):
+                module.fuse()
 
     def new_cache(self, batch: int, alignment_heads: int) -> Cache:
         """Buffers for a batch, on the network's device, in its number format."""
         sizes = self.sizes
         like = self.decoder.embed_tokens.weight
-        shape = (sizes.decoder_layers, batch, sizes.decoder_heads)
+        shape = (sizes.decoder_layers, 2, batch, sizes.decoder_heads)
         part = sizes.width // sizes.decoder_heads
         return Cache(
-            keys=like.new_zeros(*shape, sizes.tokens, part),
-            values=like.new_zeros(*shape, sizes.tokens, part),
-            sound_keys=like.new_zeros(*shape, sizes.states, part),
-            sound_values=like.new_zeros(*shape, sizes.states, part),
-            looked_at=like.new_zeros(batch, alignment_heads, sizes.tokens, sizes.states),
+            own=like.new_zeros(*shape, sizes.tokens, part),
+            sound=like.new_zeros(*shape, sizes.states, part),
+            looking=like.new_zeros(batch, alignment_heads, sizes.tokens, part),
         )

@@ -28,6 +28,7 @@ class Prompt:
         text: tokens of the text that are settled already; the decoding goes on behind them.
         states: how many of the encoder's states hold sound, 1 to 1500.
         max_new: how many tokens may follow, 1 or more.
+        temperature: 0 for the likeliest tokens; else they are drawn, the more evenly the higher it is.
     """
 
     start: tuple[int, ...]
@@ -35,11 +36,12 @@ class Prompt:
     text: tuple[int, ...]
     states: int
     max_new: int
+    temperature: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """The tokens of one window, chosen greedily.
+    """The tokens of one window.
 
     Attributes:
         tokens: the prompt's settled text and what followed, without the end.
@@ -84,8 +86,12 @@ class Runtime(Protocol):
         """For each window, how likely each language's token is. Raises: EngineError."""
         ...
 
-    def decode(self, encoded: Any, prompts: Sequence[Prompt]) -> list[Decoded]:
-        """The text of each window, one prompt for each. Raises: EngineError."""
+    def decode(self, encoded: Any, prompts: Sequence[Prompt], windows: Sequence[int] | None = None) -> list[Decoded]:
+        """The text of some windows.
+
+        Args: windows: which of the encoded ones the prompts are for; by default all of them, in order.
+        Raises: EngineError.
+        """
         ...
 
     def close(self) -> None:

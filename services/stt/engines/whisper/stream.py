@@ -35,6 +35,8 @@ _LANGUAGE_SURE_FROM = 0.5
 _LANGUAGE_SETTLED_SAMPLES = 3 * SAMPLE_RATE_HZ
 _PHRASE_TOKENS = 112
 _CONTEXT_TOKENS = 64
+# What was drawn at a higher temperature may be far off, and leads astray; as in the reference implementation.
+_CONTEXT_TEMPERATURE = 0.5
 # Nobody speaks more tokens per second; a loop does.
 _TOKENS_PER_SECOND = 14
 _FEWEST_NEW_TOKENS = 16
@@ -48,16 +50,24 @@ class Job:
 
     Attributes:
         covers: samples of the window that it is about.
+        may_be_final: the stretch is over, or nobody has spoken since.
         language: the subtag of what is written; known once the prompt is.
         may_settle: as of `Window.take`; known once the prompt is.
+        temperature: by which its tokens were drawn; 0 for the likeliest.
     """
 
     stream: WhisperStream
     window: Window
     sound: NDArray[np.float32]
     covers: int
+    may_be_final: bool
     language: str = ""
     may_settle: bool = False
+    temperature: float = 0.0
+
+    def is_worth_another_try(self, decoded: Decoded) -> bool:
+        """As `Window.is_worth_another_try`; only for what somebody waits for."""
+        return self.may_be_final and self.window.is_worth_another_try(decoded, self.sound)
 
     def judge(self, decoded: Decoded) -> Hypothesis:
         """What is thought of the sound now. Takes milliseconds, and needs no lock: one thread alone uses a window."""
@@ -98,6 +108,7 @@ class WhisperStream:
         self._looked_at = 0  # samples that the latest job is about
         self._job: Job | None = None
         self._covered = 0  # samples that the hypothesis is about
+        self._temperature = 0.0  # of the hypothesis
         self._is_paused = False
         # What still waits is about a sound that is over.
         self._batches.leave(self)
@@ -117,7 +128,7 @@ class WhisperStream:
             self._append(samples)
             self._is_paused = not len(samples)
             if self._hearing.wants_partials and self._is_due():
-                self._batches.ask(self)
+                self._batches.ask(self, is_final=self._is_paused)
             partial, self._partial = self._partial, None
         return [partial] if partial is not None else []
 
@@ -129,8 +140,7 @@ class WhisperStream:
                 return []
             self._wait_for_all()
             final = self._transcript(is_final=True)
-            written = self._vocabulary.encode(final.text)
-            self._context, self._context_language = written[-_CONTEXT_TOKENS:], self._language
+            self._keep_as_context(self._vocabulary.encode(final.text))
             self._begin_stretch()
         return [final]
 
@@ -181,16 +191,21 @@ class WhisperStream:
         self._kept = self._all_words(words[:-1] if cut < self._filled else words)
         rest = self._sound[cut : self._filled].copy()
         self._before += cut
-        self._context, self._context_language = self._hypothesis.tokens[-_CONTEXT_TOKENS:], self._language
+        self._keep_as_context(self._hypothesis.tokens)
         self._begin_window(0)
         self._append(rest)
+
+    def _keep_as_context(self, tokens: tuple[int, ...]) -> None:
+        self._context = tokens[-_CONTEXT_TOKENS:] if self._temperature <= _CONTEXT_TEMPERATURE else ()
+        self._context_language = self._language
 
     # --- the batches' thread, with the lock ---------------------------------------------------------------------
 
     def take_job(self) -> Job:
         """All of the window's sound so far; what is worked on from now."""
         self._looked_at = self._filled
-        self._job = Job(self, self._window, self._sound[: min(self._filled, WINDOW_SAMPLES)].copy(), self._filled)
+        sound = self._sound[: min(self._filled, WINDOW_SAMPLES)].copy()
+        self._job = Job(self, self._window, sound, self._filled, may_be_final=self._is_paused)
         return self._job
 
     @property
@@ -243,6 +258,7 @@ class WhisperStream:
         self._job = None
         self._hypothesis = hypothesis
         self._covered = job.covers
+        self._temperature = job.temperature
         if self._hearing.wants_partials:
             self._partial = self._transcript(is_final=False)
 

@@ -1,12 +1,18 @@
-"""Whisper by PyTorch: a static cache, and on a GPU one CUDA graph for each of its parts and batch sizes."""
+"""Whisper by PyTorch: a static cache, and on a GPU one CUDA graph for each of its parts and batch sizes.
+
+The model was trained on windows of 30 s, so every sound is filled up to one, however short. Fewer states would save
+most of the encoder's work, but weights that were not tuned for it then repeat themselves or miss the end of the text
+(https://github.com/ggml-org/whisper.cpp/issues/1951). What is saved instead: no more rows are encoded than there are
+sounds, keys and values of a sound are computed once, and text that is settled is taken in at once.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from services.common.errors import EngineError, NotReadyError
+from services.common.log import get_logger
 from services.stt.engines.whisper.alignment import token_starts
 from services.stt.engines.whisper.files import Generation
 from services.stt.engines.whisper.network import Cache, Whisper
@@ -21,9 +28,16 @@ from services.stt.engines.whisper.runtime import MAX_TOKENS, Decoded, Prompt
 from services.stt.engines.whisper.torch_mel import Spectrograms
 from services.stt.engines.whisper.vocabulary import Vocabulary
 
+log = get_logger(__name__)
+
 _MEDIAN_STATES = 7
-# Prompts are filled up to one of these, so that few graphs serve all of them.
-_PROMPT_TOKENS = (8, 32, 128, MAX_TOKENS)
+# Prompts are filled up to one of these, so that few graphs serve all of them; whole multiples of 16, as masks for half
+# precision are fastest.
+_PROMPT_TOKENS = (16, 48, 128, 256, MAX_TOKENS)
+# How much of the cache a step looks at.
+_REACHES = (128, MAX_TOKENS)
+# The encoder is limited by arithmetic: larger batches gain nothing, and rows that are filled up cost as much as sounds.
+_MOST_ENCODED = 8
 
 
 def device_of(name: str) -> torch.device:
@@ -38,28 +52,58 @@ def device_of(name: str) -> torch.device:
     return torch.device("cuda", device.index or 0)
 
 
-class _Part:
-    """A piece of work on fixed buffers: a CUDA graph, or the plain calls on a CPU."""
+class _Recorder:
+    """Makes CUDA graphs of pieces of work on fixed buffers. Where there are none, a piece stays a plain call.
 
-    def __init__(self, work: Callable[[], None], device: torch.device, pool: Any) -> None:
-        """Args: pool: scratch memory that all parts share, because only one of them runs at a time."""
-        self._replay = work
-        if device.type != "cuda":
-            return
-        stream = torch.cuda.Stream(device)
-        stream.wait_stream(torch.cuda.current_stream(device))
+    Attributes:
+        failure: why there are none on a GPU; empty as long as there are.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.failure = ""
+        self._device = device
+        self._stream: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self._stream = torch.cuda.Stream(device)
+            # Scratch memory that all graphs share, because only one of them runs at a time.
+            self._pool = torch.cuda.graph_pool_handle()
+
+    @property
+    def way(self) -> str:
+        """How the work runs, for people; empty on a CPU."""
+        if self._device.type != "cuda":
+            return ""
+        return "CUDA graphs" if not self.failure else "no CUDA graphs"
+
+    def of(self, work: Callable[[], None]) -> Callable[[], None]:
+        """What does the work: a graph's replay, or the work itself."""
+        if self._stream is None or self.failure:
+            return work
+        try:
+            return self._recorded(work, self._stream)
+        except RuntimeError as failed:
+            self.failure = (str(failed).splitlines() or [type(failed).__name__])[0]
+            log.warning(
+                "whisper_without_graphs", reason=f"no CUDA graph could be made, so it runs slower: {self.failure}"
+            )
+            return work
+
+    def _recorded(self, work: Callable[[], None], stream: torch.cuda.Stream) -> Callable[[], None]:
+        current = torch.cuda.current_stream(self._device)
+        stream.wait_stream(current)
+        graph = torch.cuda.CUDAGraph()
+        # Left also when the capture fails, which by itself does not leave its stream.
         with torch.cuda.stream(stream):
             # What a library sets up at its first calls is not to be in the graph.
             for _ in range(2):
                 work()
-        torch.cuda.current_stream(device).wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-            work()
-        self._replay = graph.replay
-
-    def run(self) -> None:
-        self._replay()
+            stream.synchronize()
+            with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
+                work()
+        current.wait_stream(stream)
+        # The first replay brings it to the device, which takes longer.
+        graph.replay()
+        return graph.replay
 
 
 @dataclass(slots=True)
@@ -69,9 +113,12 @@ class _Row:
     Attributes:
         token, position: (batch, 1): what was written last, and where it stands.
         logits: (batch, vocabulary): of the next token.
+        noise: (batch, vocabulary): added to the log-probabilities before the largest is taken; zero for the likeliest.
         written, log_probabilities: (batch, 448): what has been written, and how likely it was.
         total: (batch,): the sum of the log-probabilities, the end's included.
+        no_speech: (batch,): the probability that nobody speaks.
         finished: (batch,).
+        are_finished: (): whether all of them are.
         limit: (batch,): how many tokens may be written.
         step: (1,): how many were.
     """
@@ -79,89 +126,151 @@ class _Row:
     token: Tensor
     position: Tensor
     logits: Tensor
+    noise: Tensor
     written: Tensor
     log_probabilities: Tensor
     total: Tensor
+    no_speech: Tensor
     finished: Tensor
+    are_finished: Tensor
     limit: Tensor
     step: Tensor
 
 
-class _Bucket:
-    """Everything for one batch size. Its buffers are views of those of the largest one."""
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What the decoding of one row begins with.
+
+    Attributes:
+        tokens: of the prompt, 1 to 447.
+        transcript_at: where <|startoftranscript|> is among them.
+        limit: how many tokens may follow.
+        is_first: no text stands in the prompt.
+    """
+
+    tokens: Sequence[int]
+    transcript_at: int
+    limit: int
+    is_first: bool
+
+
+class _Encoding:
+    """The encoder for one batch size."""
 
     def __init__(self, owner: TorchRuntime, batch: int) -> None:
         self._owner = owner
         self.batch = batch
-        whole, device = owner.cache, owner.device
-        self.cache = Cache(
-            whole.keys[:, :batch],
-            whole.values[:, :batch],
-            whole.sound_keys[:, :batch],
-            whole.sound_values[:, :batch],
-            whole.looked_at[:batch],
-        )
-        sizes = owner.network.sizes
         self.columns = owner.columns[:batch]
+        # Where in the cache the sounds belong.
+        self.rows = torch.arange(batch, device=owner.device)
+        self.run = owner.recorder.of(self._run)
+
+    def _run(self) -> None:
+        network = self._owner.network
+        network.decoder.listen(network.encoder(self.columns), self._owner.cache, self.rows)
+
+
+class _Decoding:
+    """The decoder for one batch size. Its buffers are its own, but for the cache: it has the first rows of that."""
+
+    def __init__(self, owner: TorchRuntime, batch: int) -> None:
+        self._owner = owner
+        self.batch = batch
+        self._cache = owner.cache.of(batch)
+        device, vocabulary = owner.device, owner.network.sizes.vocabulary
 
         def zeros(*shape: int, dtype: torch.dtype) -> Tensor:
-            return torch.zeros(*shape, dtype=dtype, device=device)
+            return torch.zeros(shape, dtype=dtype, device=device)
 
         self.row = _Row(
             token=zeros(batch, 1, dtype=torch.long),
             position=zeros(batch, 1, dtype=torch.long),
-            logits=zeros(batch, sizes.vocabulary, dtype=torch.float32),
+            logits=zeros(batch, vocabulary, dtype=torch.float32),
+            noise=zeros(batch, vocabulary, dtype=torch.float32),
             written=zeros(batch, MAX_TOKENS, dtype=torch.long),
             log_probabilities=zeros(batch, MAX_TOKENS, dtype=torch.float32),
             total=zeros(batch, dtype=torch.float32),
+            no_speech=zeros(batch, dtype=torch.float32),
             finished=zeros(batch, dtype=torch.bool),
+            are_finished=zeros(dtype=torch.bool),
             limit=zeros(batch, dtype=torch.long),
             step=zeros(1, dtype=torch.long),
         )
-        self.prompts = {length: zeros(batch, length, dtype=torch.long) for length in _PROMPT_TOKENS}
-        self.hidden = {
-            length: torch.zeros(batch, length, sizes.width, dtype=whole.keys.dtype, device=device)
-            for length in _PROMPT_TOKENS
-        }
-        self.hear = _Part(self._hear, device, owner.pool)
-        self.step = _Part(self._step, device, owner.pool)
-        self._fills: dict[int, _Part] = {}
+        self._is_noisy = False
+        self._prompts = {length: zeros(batch, length, dtype=torch.long) for length in _PROMPT_TOKENS}
+        # For each row, as of `_Start`: transcript_at, the place of the last token, limit, is_first.
+        self._asked = zeros(batch, 4, dtype=torch.long)
+        recorder = owner.recorder
+        self._fills = {length: recorder.of(functools.partial(self._fill, length)) for length in _PROMPT_TOKENS}
+        self._steps = {reach: recorder.of(functools.partial(self._step, reach)) for reach in _REACHES}
 
-    def fill(self, length: int) -> None:
-        """Take in the prompts of one length."""
-        if length not in self._fills:
-            self._fills[length] = _Part(lambda: self._fill(length), self._owner.device, self._owner.pool)
-        self._fills[length].run()
+    def begin(self, starts: Sequence[_Start]) -> None:
+        """Take in a prompt for each row and choose the first tokens."""
+        longest = max(len(start.tokens) for start in starts)
+        length = next(size for size in _PROMPT_TOKENS if size >= longest)
+        prompts = torch.full((self.batch, length), self._owner.vocabulary.end)
+        for row, start in zip(prompts, starts, strict=True):
+            row[: len(start.tokens)] = torch.tensor(start.tokens)
+        self._prompts[length].copy_(prompts)
+        asked = [[one.transcript_at, len(one.tokens) - 1, one.limit, one.is_first] for one in starts]
+        self._asked.copy_(torch.tensor(asked))
+        self._fills[length]()
 
-    def _hear(self) -> None:
-        network = self._owner.network
-        network.decoder.listen(network.encoder(self.columns), self.cache)
+    def go_on(self, position: int) -> None:
+        """Take in what was chosen, and choose the next. Args: position: the largest of where it stands."""
+        self._steps[next(reach for reach in _REACHES if position < reach)]()
+
+    def shake(self, temperatures: Sequence[float]) -> None:
+        """Let chance have a part in the next choice; by temperature 0 it has none.
+
+        Source: the largest of log-probabilities at a temperature plus Gumbel noise is a sample of their distribution.
+        """
+        if any(temperatures):
+            factors = torch.tensor(temperatures, device=self._owner.device)[:, None]
+            self.row.noise.exponential_().log_().mul_(-factors)
+        elif self._is_noisy:
+            self.row.noise.zero_()
+        self._is_noisy = any(temperatures)
 
     def _fill(self, length: int) -> None:
-        tokens = self.prompts[length]
+        row, owner = self.row, self._owner
+        tokens = self._prompts[length]
+        rows = torch.arange(self.batch, device=tokens.device)
         positions = torch.arange(length, device=tokens.device).expand(self.batch, length)
-        self.hidden[length].copy_(self._owner.decoded(tokens, positions, self.cache))
+        hidden = owner.decoded(tokens, positions, self._cache, length)
+        # Of the start of the transcript and of the prompt's last token.
+        of_start, of_last = owner.network.scores(hidden[rows[:, None], self._asked[:, :2]]).unbind(1)
+        _, last, limit, is_first = self._asked.unbind(1)
+        row.no_speech.copy_(of_start.softmax(dim=-1)[:, owner.vocabulary.no_speech])
+        row.logits.copy_(of_last)
+        row.position.copy_(last[:, None] + 1)
+        row.limit.copy_(limit)
+        row.finished.copy_(limit == 0)
+        row.total.zero_()
+        row.step.zero_()
+        self._choose(torch.where(is_first[:, None] == 1, owner.suppressed_first, owner.suppressed))
 
-    def _step(self) -> None:
-        """Take in the last token, and choose the next."""
-        row = self.row
-        hidden = self._owner.decoded(row.token, row.position, self.cache)
-        row.logits.copy_(self._owner.network.scores(hidden[:, -1]))
+    def _step(self, reach: int) -> None:
+        row, owner = self.row, self._owner
+        hidden = owner.decoded(row.token, row.position, self._cache, reach)
+        row.logits.copy_(owner.network.scores(hidden[:, -1]))
         row.position.add_(1).clamp_(max=MAX_TOKENS - 1)
-        self.choose(self._owner.suppressed)
+        self._choose(owner.suppressed)
 
-    def choose(self, suppressed: Tensor) -> None:
-        """Write the likeliest token. Args: suppressed: (vocabulary,), to add to the logits."""
+    def _choose(self, suppressed: Tensor) -> None:
+        """Write a token for each row. Args: suppressed: (vocabulary,) or (batch, vocabulary), to add to the logits."""
         row, end = self.row, self._owner.vocabulary.end
         log_probabilities = (row.logits + suppressed).log_softmax(dim=-1)
-        best, token = log_probabilities.max(dim=-1)
-        row.total.add_(best.masked_fill(row.finished, 0.0))
-        token = token.masked_fill(row.finished, end)
-        row.written.index_copy_(1, row.step, token[:, None])
-        row.log_probabilities.index_copy_(1, row.step, best[:, None])
+        token = (log_probabilities + row.noise).argmax(dim=-1, keepdim=True)
+        likely = log_probabilities.gather(1, token)
+        row.total.add_(likely[:, 0].masked_fill(row.finished, 0.0))
+        token = token.masked_fill(row.finished[:, None], end)
+        row.written.index_copy_(1, row.step, token)
+        row.log_probabilities.index_copy_(1, row.step, likely)
         row.step.add_(1)
-        row.finished.logical_or_(token == end).logical_or_(row.step >= row.limit)
-        row.token.copy_(token[:, None])
+        row.finished.logical_or_(token[:, 0] == end).logical_or_(row.step >= row.limit)
+        row.are_finished.copy_(row.finished.all())
+        row.token.copy_(token)
 
 
 class TorchRuntime:
@@ -176,125 +285,138 @@ class TorchRuntime:
         self.vocabulary = vocabulary
         self.device = device
         self.max_batch = max_batch
-        dtype = network.decoder.embed_tokens.weight.dtype
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-        self.description = f"PyTorch {torch.__version__}, {name}, {str(dtype).removeprefix('torch.')}"
-        self._heads: list[Tensor | None] = []
-        heads = generation.alignment_heads
-        for layer in range(network.sizes.decoder_layers):
-            of_layer = [head for number, head in heads if number == layer]
-            self._heads.append(torch.tensor(of_layer, device=device) if of_layer else None)
+        self._alignment_heads = tuple(sorted(generation.alignment_heads))
         self.suppressed = self._minus_infinity(generation.suppressed)
-        self._suppressed_first = self._minus_infinity((*generation.suppressed, *generation.suppressed_first))
+        self.suppressed_first = self._minus_infinity((*generation.suppressed, *generation.suppressed_first))
         self._languages = torch.tensor(sorted(vocabulary.languages.values()), device=device, dtype=torch.long)
+        powers = [1 << power for power in reversed(range(max_batch.bit_length()))]
         with self._working():
-            self.pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
-            self._spectrograms = Spectrograms(network.sizes.bands, device)
-            self.cache = network.new_cache(max_batch, len(heads))
-            self.columns = self.cache.keys.new_zeros(max_batch, network.sizes.bands, 2 * network.sizes.states)
+            self.recorder = _Recorder(device)
+            self._spectrograms = Spectrograms(network.sizes.bands, device, max_batch)
+            self.cache = network.new_cache(max_batch, len(self._alignment_heads))
+            most = min(max_batch, _MOST_ENCODED)
+            self.columns = self.cache.own.new_zeros(most, network.sizes.bands, 2 * network.sizes.states)
             # The largest first: the others' scratch memory then fits into its.
-            self._buckets = [_Bucket(self, 1 << power) for power in reversed(range(max_batch.bit_length()))]
+            self._decodings = [_Decoding(self, batch) for batch in powers]
+            self._encodings = [_Encoding(self, batch) for batch in powers if batch <= most]
             if device.type == "cuda":
-                for bucket in self._buckets:
-                    for length in _PROMPT_TOKENS[:-1]:
-                        bucket.fill(length)
-        self._loaded = self._buckets[0]
+                torch.cuda.synchronize(device)
+        dtype = str(network.decoder.embed_tokens.weight.dtype).removeprefix("torch.")
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+        parts = (f"PyTorch {torch.__version__}", name, dtype, self.recorder.way)
+        self.description = ", ".join(part for part in parts if part)
 
-    def decoded(self, tokens: Tensor, positions: Tensor, cache: Cache) -> Tensor:
+    def decoded(self, tokens: Tensor, positions: Tensor, cache: Cache, reach: int) -> Tensor:
         """As `Decoder.forward`."""
-        states = self.network.decoder(tokens, positions, cache, self._heads)
+        states = self.network.decoder(tokens, positions, cache, reach, self._alignment_heads)
         assert isinstance(states, Tensor)
         return states
 
     def encode(self, sounds: Sequence[NDArray[np.float32]]) -> int:
         """As `Runtime.encode`. Returns: how many."""
         with self._working():
-            self._loaded = min((b for b in self._buckets if b.batch >= len(sounds)), key=lambda b: b.batch)
-            self._loaded.columns[: len(sounds)].copy_(self._spectrograms.of(sounds))
-            self._loaded.hear.run()
+            columns = self._spectrograms.of(sounds)
+            begin = 0
+            while begin < len(sounds):
+                encoding = next(one for one in self._encodings if one.batch <= len(sounds) - begin)
+                end = begin + encoding.batch
+                encoding.columns.copy_(columns[begin:end])
+                encoding.rows.copy_(torch.arange(begin, end, device=self.device))
+                encoding.run()
+                begin = end
         return len(sounds)
 
     def language_probabilities(self, encoded: int) -> list[dict[int, float]]:
         """As `Runtime.language_probabilities`."""
+        decoding = self._decoding_of(encoded)
         with self._working():
-            self._begin([1] * self._loaded.batch)
-            self._loaded.row.token.fill_(self.vocabulary.start)
-            self._loaded.step.run()
-            shares = self._loaded.row.logits[:encoded, self._languages].softmax(dim=-1).tolist()
+            start = _Start([self.vocabulary.start], 0, 1, is_first=False)
+            decoding.begin([start] * decoding.batch)
+            shares = decoding.row.logits[:encoded, self._languages].softmax(dim=-1).tolist()
         return [dict(zip(self._languages.tolist(), row, strict=True)) for row in shares]
 
-    def decode(self, encoded: int, prompts: Sequence[Prompt]) -> list[Decoded]:
+    def decode(self, encoded: int, prompts: Sequence[Prompt], windows: Sequence[int] | None = None) -> list[Decoded]:
         """As `Runtime.decode`."""
-        assert len(prompts) == encoded, "what was encoded last is what is decoded"
-        bucket, row = self._loaded, self._loaded.row
-        lengths = [len(prompt.start) + len(prompt.text) for prompt in prompts]
-        length = next(size for size in _PROMPT_TOKENS if size >= max(lengths))
-        room = [min(prompt.max_new, MAX_TOKENS - used) for prompt, used in zip(prompts, lengths, strict=True)]
-        filled = torch.full((bucket.batch, length), self.vocabulary.end)
-        for number, prompt in enumerate(prompts):
-            filled[number, : lengths[number]] = torch.tensor([*prompt.start, *prompt.text])
-        idle = bucket.batch - len(prompts)
+        places = range(encoded) if windows is None else windows
+        decoding = self._decoding_of(encoded)
+        starts = [_Start([self.vocabulary.end], 0, 0, is_first=False)] * decoding.batch
+        temperatures = [0.0] * decoding.batch
+        for place, prompt in zip(places, prompts, strict=True):
+            tokens = (*prompt.start, *prompt.text)
+            limit = min(prompt.max_new, MAX_TOKENS - len(tokens))
+            starts[place] = _Start(tokens, prompt.transcript_at, limit, is_first=not prompt.text)
+            temperatures[place] = prompt.temperature
+        longest, most = (
+            max(numbers) for numbers in zip(*((len(one.tokens), one.limit) for one in starts), strict=True)
+        )
         with self._working():
-            bucket.prompts[length].copy_(filled)
-            bucket.fill(length)
-            self._begin([*room, *[0] * idle])
-            hidden = bucket.hidden[length]
-            rows = torch.arange(bucket.batch, device=self.device)
-            last = torch.tensor([*lengths, *[1] * idle], device=self.device)
-            start = torch.tensor([*(prompt.transcript_at for prompt in prompts), *[0] * idle], device=self.device)
-            no_speech = self.network.scores(hidden[rows, start]).softmax(dim=-1)[:, self.vocabulary.no_speech]
-            row.logits.copy_(self.network.scores(hidden[rows, last - 1]))
-            row.position.copy_(last[:, None])
-            first = torch.tensor([not prompt.text for prompt in prompts] + [False] * idle, device=self.device)
-            bucket.choose(torch.where(first[:, None], self._suppressed_first, self.suppressed))
-            for _ in range(max(room) - 1):
-                if bool(row.finished.all()):
-                    break
-                bucket.step.run()
-            return self._collect(prompts, lengths, no_speech.tolist())
+            decoding.shake(temperatures)
+            decoding.begin(starts)
+            steps = 1
+            # Asked for after each token: that waits for less than a step that nobody wanted takes.
+            while steps < most and not bool(decoding.row.are_finished):
+                decoding.shake(temperatures)
+                decoding.go_on(min(longest + steps, MAX_TOKENS) - 1)
+                steps += 1
+            return self._collect(decoding, list(places), prompts, steps)
 
-    def _collect(self, prompts: Sequence[Prompt], lengths: list[int], no_speech: list[float]) -> list[Decoded]:
-        row, end = self._loaded.row, self.vocabulary.end
-        steps = int(row.step)
+    def _collect(self, decoding: _Decoding, places: list[int], prompts: Sequence[Prompt], steps: int) -> list[Decoded]:
+        row, end = decoding.row, self.vocabulary.end
         written, likely = row.written[:, :steps].tolist(), row.log_probabilities[:, :steps].exp().tolist()
-        total = row.total.tolist()
-        texts, costs = [], []
-        for number, prompt in enumerate(prompts):
-            new = written[number][: prompt.max_new]
+        total, no_speech = torch.stack([row.total, row.no_speech]).tolist()
+        texts, lasts = [], []
+        for place, prompt in zip(places, prompts, strict=True):
+            new = written[place][: prompt.max_new]
             is_complete = end in new
             new = new[: new.index(end)] if is_complete else new
-            last = lengths[number] + len(new)
-            if len(new) and last - 1 >= lengths[number] and not is_complete:
-                # The last token was chosen, but never taken in: nothing was looked at behind it.
-                last -= 1
-            looked_at = self._loaded.cache.looked_at[number, :, prompt.transcript_at : last, : prompt.states]
-            # From the row by which the first token of the text was written.
-            costs.append(_cost(looked_at)[len(prompt.start) - 1 - prompt.transcript_at :].cpu().numpy())
             texts.append((new, is_complete))
+            taken = len(prompt.start) + len(prompt.text) + len(new)
+            # A last token that is no end was chosen, but never taken in: nothing was looked at behind it.
+            lasts.append(taken - (bool(new) and not is_complete))
+        costs = [
+            # From the row by which the first token of the text was written.
+            cost[len(prompt.start) - 1 - prompt.transcript_at :]
+            for prompt, cost in zip(prompts, self._costs(places, prompts, lasts), strict=True)
+        ]
         decoded = []
-        for number, (prompt, (new, is_complete), starts) in enumerate(
-            zip(prompts, texts, token_starts(costs), strict=True)
-        ):
+        for place, prompt, (new, is_complete), starts in zip(places, prompts, texts, token_starts(costs), strict=True):
             tokens = (*prompt.text, *new)
             starts += (prompt.states - 1,) * (len(tokens) + 1 - len(starts))
-            average = total[number] / (len(new) + is_complete) if new or is_complete else 0.0
-            likely_new = tuple(min(share, 1.0) for share in likely[number][: len(new)])
-            decoded.append(Decoded(tokens, likely_new, starts, average, no_speech[number], is_complete))
+            average = total[place] / (len(new) + is_complete) if new or is_complete else 0.0
+            likely_new = tuple(min(share, 1.0) for share in likely[place][: len(new)])
+            decoded.append(Decoded(tokens, likely_new, starts, average, no_speech[place], is_complete))
         return decoded
+
+    def _costs(self, places: list[int], prompts: Sequence[Prompt], lasts: Sequence[int]) -> list[NDArray[np.float64]]:
+        """For each window how little its tokens look at its states, (tokens, states), from its transcript on.
+
+        Args: lasts: one more than the place of the last token that was taken in.
+        """
+        rows = torch.tensor(places, device=self.device)
+        numbers = [
+            (prompt.transcript_at, last - prompt.transcript_at, prompt.states)
+            for prompt, last in zip(prompts, lasts, strict=True)
+        ]
+        begins, tokens, states = torch.tensor(numbers, device=self.device).unbind(1)
+        most_tokens, most_states = (max(column) for column in list(zip(*numbers, strict=True))[1:])
+        at = (begins[:, None] + torch.arange(most_tokens, device=self.device)).clamp(max=MAX_TOKENS - 1)
+        # (batch, alignment heads, tokens or states, width / heads)
+        queries = self.cache.looking[rows[:, None], :, at].transpose(1, 2)
+        keys = [self.cache.sound[layer, 0, rows, head, :most_states] for layer, head in self._alignment_heads]
+        costs = _costs(queries.float(), torch.stack(keys, dim=1).float(), tokens, states).cpu().numpy()
+        return [
+            cost[:count, :length].astype(np.float64) for cost, (_, count, length) in zip(costs, numbers, strict=True)
+        ]
 
     def close(self) -> None:
         """As `Runtime.close`."""
-        self._buckets.clear()
+        self._decodings.clear()
+        self._encodings.clear()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _begin(self, limits: Sequence[int]) -> None:
-        """A decoding of nothing yet. Args: limits: how many tokens each row may write; none for one that is idle."""
-        row = self._loaded.row
-        row.limit.copy_(torch.tensor(limits))
-        row.finished.copy_(row.limit == 0)
-        for buffer in (row.position, row.total, row.step):
-            buffer.zero_()
+    def _decoding_of(self, encoded: int) -> _Decoding:
+        return min((one for one in self._decodings if one.batch >= encoded), key=lambda one: one.batch)
 
     def _minus_infinity(self, tokens: Sequence[int]) -> Tensor:
         addend = torch.zeros(self.network.sizes.vocabulary, device=self.device)
@@ -315,20 +437,41 @@ class TorchRuntime:
             raise EngineError(f"PyTorch failed on {self.device}: {line}") from failed
 
 
-def _cost(attention: Tensor) -> Tensor:
+def _costs(queries: Tensor, keys: Tensor, tokens: Tensor, states: Tensor) -> Tensor:
     """How little each token looks at each state, for `token_starts`.
 
-    Args: attention: of the heads that follow the sound, (heads, tokens, states), from the start of the transcript on.
-    Returns: (tokens, states), float64.
+    Args:
+        queries, keys: of the heads that follow the sound, (batch, heads, most tokens or states, width / heads).
+        tokens, states: (batch,): how many of each a window has.
+    Returns: (batch, most tokens, most states); what lies beyond a window's own is of no account.
     Source: normalised, median-filtered attention, as the reference implementation of Whisper has it for word timestamps
         (https://github.com/openai/whisper/blob/main/whisper/timing.py).
     """
-    attention = attention.float()
-    attention = attention / attention.sum(dim=-1, keepdim=True).clamp(min=1e-9)
-    spread = attention.std(dim=1, keepdim=True, correction=0).clamp(min=1e-6)
-    normal = (attention - attention.mean(dim=1, keepdim=True)) / spread
-    reach = _MEDIAN_STATES // 2
-    if normal.shape[-1] > reach:
-        padded = torch.nn.functional.pad(normal, (reach, reach), mode="reflect")
-        normal = padded.unfold(-1, _MEDIAN_STATES, 1).median(dim=-1).values
-    return -normal.mean(dim=0).double()
+    most_states = keys.shape[2]
+    number = torch.arange(most_states, device=keys.device)
+    is_beyond = number >= states[:, None, None, None]
+    scores = (queries @ keys.transpose(-1, -2) * keys.shape[-1] ** -0.5).masked_fill(is_beyond, -torch.inf)
+    attention = scores.softmax(dim=-1)
+    is_token = torch.arange(queries.shape[2], device=keys.device)[:, None] < tokens[:, None, None, None]
+    count = tokens[:, None, None, None]
+    mean = (attention * is_token).sum(dim=2, keepdim=True) / count
+    spread = (((attention - mean) * is_token).square().sum(dim=2, keepdim=True) / count).sqrt().clamp(min=1e-6)
+    normal = (attention - mean) / spread
+    last = states[:, None] - 1
+    near = []
+    for offset in range(-(_MEDIAN_STATES // 2), _MEDIAN_STATES // 2 + 1):
+        # Mirrored at both ends of each window.
+        place = (number + offset).abs()
+        place = torch.where(place > last, 2 * last - place, place).clamp(min=0).minimum(last)
+        near.append(normal.gather(-1, place[:, None, None].expand(normal.shape)))
+    return -_median(near).mean(dim=1)
+
+
+def _median(numbers: list[Tensor]) -> Tensor:
+    """The middle one of an odd count, by comparing neighbours: a GPU sorts short rows far more slowly."""
+    middle = len(numbers) // 2
+    for end in range(len(numbers) - 1, middle - 1, -1):
+        for place in range(end):
+            one, other = numbers[place], numbers[place + 1]
+            numbers[place], numbers[place + 1] = torch.minimum(one, other), torch.maximum(one, other)
+    return numbers[middle]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +18,9 @@ from services.stt.engines.whisper import files, mel, weights
 from services.stt.engines.whisper.ctranslate import CTranslate2Runtime
 from services.stt.engines.whisper.runtime import Prompt, Runtime
 from services.stt.engines.whisper.torch_mel import Spectrograms
-from services.stt.engines.whisper.torch_runtime import TorchRuntime
+from services.stt.engines.whisper.torch_runtime import TorchRuntime, _Recorder
 from services.stt.engines.whisper.vocabulary import Vocabulary
+from tests.fakes.cuda_graph import RecordedGraph
 from tests.services.stt.conftest import Say
 from tests.services.stt.whisper import tiny_models
 
@@ -34,12 +38,20 @@ def unsure(tmp_path_factory: pytest.TempPathFactory, made: tiny_models.Weights) 
     return folder
 
 
-@pytest.fixture(scope="module")
-def by_torch(unsure: Path, vocabulary: Vocabulary) -> TorchRuntime:
-    folder = files.find(str(unsure / "transformers"), unsure)
+def load(folder_path: Path, vocabulary: Vocabulary) -> TorchRuntime:
+    folder = files.find(str(folder_path), folder_path)
     sizes = files.read_sizes(folder.path)
     network = weights.load(folder, sizes, CPU, torch.float32)
     return TorchRuntime(network, vocabulary, files.read_generation(folder.path, sizes), CPU, 4)
+
+
+@pytest.fixture(scope="module", params=["plain", "recorded"])
+def by_torch(request: pytest.FixtureRequest, unsure: Path, vocabulary: Vocabulary) -> TorchRuntime:
+    """As on a CPU, and as on a GPU: each part recorded once, before anything is known of what it will work on."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "recorded":
+            patch.setattr(_Recorder, "of", lambda _, work: RecordedGraph(work).replay)
+        return load(unsure / "transformers", vocabulary)
 
 
 @pytest.fixture(scope="module")
@@ -141,10 +153,64 @@ def test_a_window_is_decoded_alike_alone_and_in_a_batch(
         assert alone.starts == one.starts
 
 
+def test_one_window_of_a_batch_is_decoded_again_by_itself(
+    by_torch: TorchRuntime,
+    by_ctranslate2: CTranslate2Runtime,
+    vocabulary: Vocabulary,
+    sounds: list[NDArray[np.float32]],
+) -> None:
+    asked = prompts(vocabulary, sounds)
+    runtimes: tuple[Runtime, ...] = (by_torch, by_ctranslate2)
+    for runtime in runtimes:
+        encoded = runtime.encode(sounds)
+        whole = runtime.decode(encoded, asked)
+        (again,) = runtime.decode(encoded, asked[1:2], [1])
+        assert again.tokens == whole[1].tokens
+        assert again.probabilities == pytest.approx(whole[1].probabilities, abs=1e-5)
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely(
+    by_torch: TorchRuntime, vocabulary: Vocabulary, sounds: list[NDArray[np.float32]]
+) -> None:
+    torch.manual_seed(0)
+    encoded = by_torch.encode(sounds[:1] * 4)
+    (prompt,) = prompts(vocabulary, sounds[:1])
+    found = [
+        one for _ in range(15) for one in by_torch.decode(encoded, [replace(prompt, temperature=1.0, max_new=1)] * 4)
+    ]
+    likely = {one.tokens: one.probabilities for one in found}
+    assert len(likely) > 1
+    often, times = Counter(one.tokens for one in found).most_common(1)[0]
+    assert times / len(found) == pytest.approx(likely[often][0], abs=0.2)
+    # Nothing of chance is left behind.
+    (one,) = by_torch.decode(by_torch.encode(sounds[:1]), [prompt])
+    (other,) = by_torch.decode(by_torch.encode(sounds[:1]), [prompt])
+    assert one == other
+
+
+def test_without_graphs_it_runs_by_plain_calls_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder, calls = _Recorder(CPU), []
+
+    def refused(*_: object) -> None:
+        calls.append("capture")
+        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+    monkeypatch.setattr(recorder, "_device", torch.device("cuda"))
+    monkeypatch.setattr(recorder, "_stream", object())
+    monkeypatch.setattr(recorder, "_recorded", refused)
+    assert recorder.way == "CUDA graphs"
+    for name in ("one", "other"):
+        recorder.of(functools.partial(calls.append, name))()
+    # It is not tried again for each part.
+    assert calls == ["capture", "one", "other"]
+    assert recorder.failure == "operation not permitted when stream is capturing"
+    assert recorder.way == "no CUDA graphs"
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.01, 1.0, 29.99, 30.0])
 def test_the_spectrogram_is_the_same_on_either_side(seconds: float) -> None:
     sound = np.random.default_rng(0).normal(0, 0.1, round(seconds * 16_000)).astype(np.float32)
     by_numpy = mel.log_mel(sound, 128)
-    (by_torch_,) = Spectrograms(128, CPU).of([sound])
+    (by_torch_,) = Spectrograms(128, CPU, 1).of([sound])
     assert by_numpy.shape == (128, 3000)
     assert np.abs(by_numpy - by_torch_.numpy()).max() < 1e-3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -271,6 +272,69 @@ def test_a_text_that_is_not_believed_leaves_what_was_settled(vocabulary: Vocabul
         (final,) = stream.finish()
     assert "nothing" not in " ".join(partial.text for partial in [*partials, final])
     assert final.text.startswith("alpha bravo")
+
+
+def test_a_final_that_is_not_to_be_believed_is_drawn_again_and_is_no_context_if_it_was_far_off(
+    vocabulary: Vocabulary,
+) -> None:
+    good = counting(vocabulary, WORDS)
+
+    def decode(sound: NDArray[np.float32], prompt: Prompt) -> Decoded:
+        heard = good(sound, prompt)
+        return replace(heard, average_log_probability=-0.3 if prompt.temperature > 0.5 else -1.5)
+
+    with hearing(vocabulary, decode) as (stream, runtime):
+        for _ in range(2):
+            stream.push(voice(2))
+            (final,) = stream.finish()
+            assert final.text == "alpha bravo charlie delta echo foxtrot golf hotel"
+    drawn = [prompt.temperature for batch in runtime.batches for prompt in batch if prompt.temperature]
+    assert drawn == [0.4, 0.8] * 2
+    assert runtime.batches[-1][0].transcript_at == 0
+
+
+def test_a_loop_that_is_drawn_again_in_vain_is_cut_as_it_was(vocabulary: Vocabulary) -> None:
+    looping = vocabulary.encode(" so I said that" + " on and on" * 30)
+    guessing = vocabulary.encode(" nothing of this was said")
+
+    def decode(_: NDArray[np.float32], prompt: Prompt) -> Decoded:
+        if prompt.temperature:
+            return decoded(guessing, states=prompt.states, average_log_probability=-2.0)
+        return decoded(looping, states=prompt.states)
+
+    with hearing(vocabulary, decode, Hearing("en", wants_partials=False)) as (stream, runtime):
+        stream.push(voice(6))
+        (final,) = stream.finish()
+    assert final.text == "so I said that on and on"
+    assert len(runtime.batches) == 3
+
+
+def test_an_interim_is_not_drawn_again_but_in_a_pause(vocabulary: Vocabulary) -> None:
+    good = counting(vocabulary, WORDS)
+
+    def decode(sound: NDArray[np.float32], prompt: Prompt) -> Decoded:
+        return replace(good(sound, prompt), average_log_probability=-0.3 if prompt.temperature else -1.5)
+
+    with hearing(vocabulary, decode) as (stream, runtime):
+        assert "".join(partial.text for partial in live(stream, voice(2))) == ""
+        assert not any(prompt.temperature for batch in runtime.batches for prompt in batch)
+        stream.push(np.zeros(0, np.float32))
+        let_it_work(stream)
+        (partial,) = stream.push(np.zeros(0, np.float32))
+    assert partial.text == "alpha bravo charlie delta echo foxtrot golf hotel"
+
+
+def test_silence_is_not_drawn_again(vocabulary: Vocabulary) -> None:
+    text = vocabulary.encode(" Thank you for watching.")
+
+    def decode(_: NDArray[np.float32], prompt: Prompt) -> Decoded:
+        return decoded(text, states=prompt.states, average_log_probability=-2.0, no_speech_probability=0.9)
+
+    with hearing(vocabulary, decode, Hearing("en", wants_partials=False)) as (stream, runtime):
+        stream.push(voice(2))
+        (final,) = stream.finish()
+    assert final.text == ""
+    assert len(runtime.batches) == 1
 
 
 def test_a_loop_is_cut_behind_its_first_round(vocabulary: Vocabulary) -> None:
