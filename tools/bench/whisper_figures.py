@@ -20,10 +20,9 @@ from services.stt.engine import Hearing
 from services.stt.engines.whisper import files, weights
 from services.stt.engines.whisper.engine import WhisperEngine
 from services.stt.engines.whisper.files import OFFICIAL, Sizes
-from services.stt.engines.whisper.network import Whisper
 from services.stt.engines.whisper.runtime import SAMPLE_RATE_HZ, STATE_SAMPLES, Decoded, Prompt, Runtime
 from services.stt.engines.whisper.torch_mel import Spectrograms
-from services.stt.engines.whisper.torch_runtime import TorchRuntime
+from services.stt.engines.whisper.torch_runtime import TorchRuntime, device_of
 from services.stt.engines.whisper.vocabulary import Vocabulary
 from tools.bench.record import Row, row
 
@@ -33,6 +32,7 @@ _FRAME_SAMPLES = 512
 _PAUSE_FRAMES = 6
 _ALIGNMENT_HEADS = 10
 _FIRST_SPECIAL = 50_257
+_PLACES_COUNT = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Paced:
         """As `Runtime.language_probabilities`."""
         return self._runtime.language_probabilities(encoded)
 
-    def decode(self, encoded: Any, prompts: Sequence[Prompt]) -> list[Decoded]:
+    def decode(self, encoded: Any, prompts: Sequence[Prompt], windows: Sequence[int] | None = None) -> list[Decoded]:
         """As `Runtime.decode`."""
         wanted = [int(prompt.states * STATE_SAMPLES * self._rate / SAMPLE_RATE_HZ) for prompt in prompts]
         # The end is a token, too.
@@ -97,7 +97,7 @@ class Paced:
             replace(prompt, max_new=max(1, count + 1 - len(prompt.text)))
             for prompt, count in zip(prompts, wanted, strict=True)
         ]
-        decoded = self._runtime.decode(encoded, paced)
+        decoded = self._runtime.decode(encoded, paced, windows)
         return [self._as_spoken(prompt, count) for prompt, count, _ in zip(prompts, wanted, decoded, strict=True)]
 
     def _as_spoken(self, prompt: Prompt, count: int) -> Decoded:
@@ -110,9 +110,9 @@ class Paced:
         self._runtime.close()
 
 
-def figures(given: argparse.Namespace) -> list[Row]:
-    """All rows of the record."""
-    device = torch.device(given.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+def figures(given: argparse.Namespace) -> tuple[list[Row], dict[str, str]]:
+    """All rows of the record, and what was left out, with its reason."""
+    device = device_of(given.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     start_s = time.perf_counter()
     if given.model:
@@ -123,16 +123,19 @@ def figures(given: argparse.Namespace) -> list[Row]:
     else:
         sizes = _NARROW if given.random_weights == "narrow" else OFFICIAL[given.random_weights]
         network = weights.random_network(sizes, device, dtype)
+        # Else the first token follows itself for ever, and texts that are alike say little.
+        network.decoder.embed_positions.weight.data.mul_(_PLACES_COUNT)
         last = range(sizes.decoder_layers * sizes.decoder_heads)[-_ALIGNMENT_HEADS:]
         heads = tuple(divmod(number, sizes.decoder_heads) for number in last)
     vocabulary = made_up_vocabulary()
     batch = 1 << (given.max_batch.bit_length() - 1)
     runtime = TorchRuntime(network, vocabulary, files.Generation((), (), heads), device, batch)
-    rows = [row("ready: networks and graphs", "s", [time.perf_counter() - start_s])]
+    rows = [row("ready: networks and graphs", "s", [time.perf_counter() - start_s], note=runtime.description)]
+    left_out = {"CUDA graphs": runtime.recorder.failure} if runtime.recorder.failure else {}
     sound = _voice(given.seconds)
     rows += _alone(runtime, sound, given)
     if given.plain_repeat:
-        rows += _plain(network, sound, given, device)
+        rows += _others(runtime, sound, given, left_out)
     paced = Paced(runtime, given.tokens_per_second)
     engine = WhisperEngine(paced, vocabulary)
     try:
@@ -140,7 +143,7 @@ def figures(given: argparse.Namespace) -> list[Row]:
             rows += _live(engine, paced, sound, streams, given)
     finally:
         engine.close()
-    return rows
+    return rows, left_out
 
 
 def _voice(seconds: float) -> NDArray[np.float32]:
@@ -193,27 +196,66 @@ def _alone(runtime: TorchRuntime, sound: NDArray[np.float32], given: argparse.Na
     return rows
 
 
-def _plain(network: Whisper, sound: NDArray[np.float32], given: argparse.Namespace, device: torch.device) -> list[Row]:
-    """The same final by a loop that knows no cache and no graph: each token takes in the whole text again."""
+def _others(
+    runtime: TorchRuntime, sound: NDArray[np.float32], given: argparse.Namespace, left_out: dict[str, str]
+) -> list[Row]:
+    """The same final by other ways, and how many of their tokens are those of ours; `left_out` gets what cannot run."""
     tokens = round(given.seconds * given.tokens_per_second)
-    spectrograms = Spectrograms(network.sizes.bands, device)
-    dtype = network.decoder.embed_tokens.weight.dtype
-    heads: list[Any] = [None] * network.sizes.decoder_layers
+    prompt = Prompt(runtime.vocabulary.start_of("en", translate=False), 0, (), len(sound) // STATE_SAMPLES, tokens)
+    (ours,) = runtime.decode(runtime.encode([sound]), [prompt])
+
+    def library(*, is_compiled: bool) -> tuple[str, Callable[[], list[int]]]:
+        from tools.bench import whisper_library
+
+        final = whisper_library.final_of(
+            runtime.network, runtime.vocabulary, sound, tokens, runtime.device, is_compiled=is_compiled
+        )
+        return f"by {whisper_library.NAME}" + (", compiled" if is_compiled else ""), final
+
+    ways: dict[str, Callable[[], tuple[str, Callable[[], list[int]]]]] = {
+        "plain loop": lambda: ("by a plain loop without a cache", _plain(runtime, sound, tokens)),
+        "library": lambda: library(is_compiled=False),
+    }
+    if given.library_compiled:
+        ways["library, compiled"] = lambda: library(is_compiled=True)
+    rows = []
+    for name, way in ways.items():
+        try:
+            what, final = way()
+            alike = sum(one == other for one, other in zip(ours.tokens, final(), strict=False))
+            times = _times_ms(given.plain_repeat, final)
+        # The edge to a library of any version: what it cannot do costs no other figure.
+        except Exception as failed:
+            left_out[name] = f"{type(failed).__name__}: {failed}"
+            continue
+        rows += [
+            row(f"{given.seconds:g} s of speech, {tokens} tokens, {what}", "ms", times),
+            row(f"  tokens like ours, of {tokens}", "", [alike]),
+        ]
+    return rows
+
+
+def _plain(runtime: TorchRuntime, sound: NDArray[np.float32], tokens: int) -> Callable[[], list[int]]:
+    """A loop that knows no cache and no graph: each token takes in the whole text again."""
+    network, device = runtime.network, runtime.device
+    spectrograms = Spectrograms(network.sizes.bands, device, 1)
+    start = runtime.vocabulary.start_of("en", translate=False)
 
     @torch.inference_mode()
-    def final() -> None:
-        states = network.encoder(spectrograms.of([sound]).to(dtype))
-        cache = network.new_cache(1, 1)
-        network.decoder.listen(states, cache)
-        text = torch.tensor([[50_258, 50_259, 50_360, 50_364]], device=device)
+    def final() -> list[int]:
+        states = network.encoder(spectrograms.of([sound]).to(network.decoder.embed_tokens.weight.dtype))
+        cache = network.new_cache(1, 0)
+        network.decoder.listen(states, cache, torch.zeros(1, dtype=torch.long, device=device))
+        text = torch.tensor([start], device=device)
         for _ in range(tokens):
-            positions = torch.arange(text.shape[1], device=device)[None]
-            scores = network.scores(network.decoder(text, positions, cache, heads)[:, -1])
-            text = torch.cat([text, scores.argmax(-1, keepdim=True)], dim=1)
+            length = text.shape[1]
+            positions = torch.arange(length, device=device)[None]
+            scores = network.scores(network.decoder(text, positions, cache, length, ())[:, -1])
+            text = torch.cat([text, (scores + runtime.suppressed).argmax(-1, keepdim=True)], dim=1)
             int(text[0, -1])
+        return [int(token) for token in text[0, len(start) :].tolist()]
 
-    what = f"{given.seconds:g} s of speech, {tokens} tokens, by a plain loop without a cache"
-    return [row(what, "ms", _times_ms(given.plain_repeat, final))]
+    return final
 
 
 @dataclass(slots=True)
