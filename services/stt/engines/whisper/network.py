@@ -16,6 +16,24 @@ from torch.nn import functional
 from services.stt.engines.whisper.files import Sizes
 
 
+class Products:
+    """Matrix products with what stands before and behind them."""
+
+    def normed(
+        self, states: Tensor, norm: nn.LayerNorm, weight: Tensor, bias: Tensor, *, is_activated: bool = False
+    ) -> Tensor:
+        """Of the normalised states, then GELU if wanted.
+
+        Args: states: (batch, time, inputs); weight: (outputs, inputs); bias: (outputs,).
+        """
+        product = functional.linear(norm(states), weight, bias)
+        return functional.gelu(product) if is_activated else product
+
+    def added(self, states: Tensor, weight: Tensor, bias: Tensor, to: Tensor) -> Tensor:
+        """Of the states, added to others. Args: as of `normed`; to: (batch, time, outputs)."""
+        return to + functional.linear(states, weight, bias)
+
+
 class Attention(nn.Module):
     """The projections of multi-head attention; keys have no bias."""
 
@@ -38,26 +56,27 @@ class Attention(nn.Module):
             part.weight.data = rows
         self._fused = weight, bias
 
-    def query_and_rest(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Args: states: (batch, time, width).
+    @property
+    def fused(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of all three."""
+        assert self._fused is not None, "fuse comes first"
+        return self._fused
+
+    def parts(self, all_three: Tensor) -> tuple[Tensor, Tensor]:
+        """Args: all_three: what `fused` makes, (batch, time, 3 * width).
 
         Returns: the query, (batch, heads, time, width / heads), and key and value, (batch, time, 2, heads, width /
             heads).
         """
-        batch, time, width = states.shape
-        weight, bias = self._whole()
-        all_three = functional.linear(states, weight, bias).view(batch, time, 3, self.heads, width // self.heads)
-        return all_three[:, :, 0].transpose(1, 2), all_three[:, :, 1:]
+        batch, time, width = all_three.shape
+        parts = all_three.view(batch, time, 3, self.heads, width // 3 // self.heads)
+        return parts[:, :, 0].transpose(1, 2), parts[:, :, 1:]
 
     def key_and_value(self, states: Tensor) -> Tensor:
         """(batch, time, 2 * width): the keys' half, and the values'. Args: states: (batch, time, width)."""
-        weight, bias = self._whole()
+        weight, bias = self.fused
         width = states.shape[-1]
         return functional.linear(states, weight[width:], bias[width:])
-
-    def _whole(self) -> tuple[Tensor, Tensor]:
-        assert self._fused is not None, "fuse comes first"
-        return self._fused
 
     def split(self, states: Tensor) -> Tensor:
         """(batch, time, width) to (batch, heads, time, width / heads)."""
@@ -65,10 +84,13 @@ class Attention(nn.Module):
         return states.view(batch, time, self.heads, width // self.heads).transpose(1, 2)
 
     def joined(self, states: Tensor) -> Tensor:
-        """The inverse of `split`, through the output projection."""
+        """The inverse of `split`."""
         batch, heads, time, width = states.shape
-        projected: Tensor = self.out_proj(states.transpose(1, 2).reshape(batch, time, heads * width))
-        return projected
+        return states.transpose(1, 2).reshape(batch, time, heads * width)
+
+
+def _of(linear: nn.Linear) -> tuple[Tensor, Tensor]:
+    return linear.weight, linear.bias
 
 
 class EncoderLayer(nn.Module):
@@ -83,13 +105,13 @@ class EncoderLayer(nn.Module):
         self.final_layer_norm = nn.LayerNorm(sizes.width)
 
     def forward(self, states: Tensor) -> Tensor:
-        own = self.self_attn
-        normal = self.self_attn_layer_norm(states)
-        query, key_and_value = own.query_and_rest(normal)
+        own, plain = self.self_attn, Products()
+        query, key_and_value = own.parts(plain.normed(states, self.self_attn_layer_norm, *own.fused))
         key, value = key_and_value.permute(2, 0, 3, 1, 4)
-        states = states + own.joined(functional.scaled_dot_product_attention(query, key, value))
-        fed: Tensor = states + self.fc2(functional.gelu(self.fc1(self.final_layer_norm(states))))
-        return fed
+        heard = own.joined(functional.scaled_dot_product_attention(query, key, value))
+        states = plain.added(heard, *_of(own.out_proj), states)
+        fed = plain.normed(states, self.final_layer_norm, *_of(self.fc1), is_activated=True)
+        return plain.added(fed, *_of(self.fc2), states)
 
 
 class Encoder(nn.Module):
@@ -179,6 +201,7 @@ class Decoder(nn.Module):
         cache: Cache,
         reach: int,
         alignment_heads: Sequence[tuple[int, int]],
+        products: Products,
     ) -> Tensor:
         """Take in tokens, and keep what later ones need of them.
 
@@ -197,15 +220,18 @@ class Decoder(nn.Module):
         looking = []
         for number, layer in enumerate(self._layers()):
             own, sound = layer.self_attn, layer.encoder_attn
-            query, key_and_value = own.query_and_rest(layer.self_attn_layer_norm(states))
+            query, key_and_value = own.parts(products.normed(states, layer.self_attn_layer_norm, *own.fused))
             cache.own[number][:, rows, :, positions] = key_and_value
             key, value = cache.own[number, :, :, :, :reach]
-            states = states + own.joined(functional.scaled_dot_product_attention(query, key, value, attn_mask=mask))
-            query = sound.split(sound.q_proj(layer.encoder_attn_layer_norm(states)))
+            heard = own.joined(functional.scaled_dot_product_attention(query, key, value, attn_mask=mask))
+            states = products.added(heard, *_of(own.out_proj), states)
+            query = sound.split(products.normed(states, layer.encoder_attn_layer_norm, *_of(sound.q_proj)))
             looking += [query[:, head] for of_layer, head in alignment_heads if of_layer == number]
             key, value = cache.sound[number]
-            states = states + sound.joined(functional.scaled_dot_product_attention(query, key, value))
-            states = states + layer.fc2(functional.gelu(layer.fc1(layer.final_layer_norm(states))))
+            heard = sound.joined(functional.scaled_dot_product_attention(query, key, value))
+            states = products.added(heard, *_of(sound.out_proj), states)
+            fed = products.normed(states, layer.final_layer_norm, *_of(layer.fc1), is_activated=True)
+            states = products.added(fed, *_of(layer.fc2), states)
         if looking:
             cache.looking[rows, :, positions] = torch.stack(looking, dim=2)
         normal = self.layer_norm(states)

@@ -23,7 +23,7 @@ from services.common.errors import EngineError, NotReadyError
 from services.common.log import get_logger
 from services.stt.engines.whisper.alignment import token_starts
 from services.stt.engines.whisper.files import Generation
-from services.stt.engines.whisper.network import Cache, Whisper
+from services.stt.engines.whisper.network import Cache, Products, Whisper
 from services.stt.engines.whisper.runtime import MAX_TOKENS, Decoded, Prompt
 from services.stt.engines.whisper.torch_mel import Spectrograms
 from services.stt.engines.whisper.vocabulary import Vocabulary
@@ -38,6 +38,8 @@ _PROMPT_TOKENS = (16, 48, 128, 256, MAX_TOKENS)
 _REACHES = (128, MAX_TOKENS)
 # The encoder is limited by arithmetic: larger batches gain nothing, and rows that are filled up cost as much as sounds.
 _MOST_ENCODED = 8
+# Products of more rows are what libraries are made for.
+_MOST_FUSED_ROWS = 1
 
 
 def device_of(name: str) -> torch.device:
@@ -50,6 +52,22 @@ def device_of(name: str) -> torch.device:
     if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
         raise NotReadyError(f"there is no {name} here that PyTorch {torch.__version__} can use")
     return torch.device("cuda", device.index or 0)
+
+
+def _products(network: Whisper, device: torch.device) -> tuple[Products, str]:
+    """The products for few rows, and on a GPU why they are not Triton's, if they are not."""
+    if device.type != "cuda":
+        return Products(), ""
+    try:
+        from services.stt.engines.whisper import fused
+
+        with torch.cuda.device(device):
+            return fused.tried(network.sizes.width, network.decoder.embed_tokens.weight), ""
+    # A compiler's edge: it is missing, finds none of its tools, or does not know the device.
+    except Exception as failed:
+        reason = (str(failed).splitlines() or [type(failed).__name__])[0]
+        log.warning("whisper_without_triton", reason=f"Triton cannot be used, so it runs slower: {reason}")
+        return Products(), reason
 
 
 class _Recorder:
@@ -288,6 +306,7 @@ class TorchRuntime:
         self._alignment_heads = tuple(sorted(generation.alignment_heads))
         self.suppressed = self._minus_infinity(generation.suppressed)
         self.suppressed_first = self._minus_infinity((*generation.suppressed, *generation.suppressed_first))
+        self.products, self.without_fused = _products(network, device)
         self._languages = torch.tensor(sorted(vocabulary.languages.values()), device=device, dtype=torch.long)
         powers = [1 << power for power in reversed(range(max_batch.bit_length()))]
         with self._working():
@@ -303,12 +322,14 @@ class TorchRuntime:
                 torch.cuda.synchronize(device)
         dtype = str(network.decoder.embed_tokens.weight.dtype).removeprefix("torch.")
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-        parts = (f"PyTorch {torch.__version__}", name, dtype, self.recorder.way)
+        triton = "Triton" if device.type == "cuda" and not self.without_fused else ""
+        parts = (f"PyTorch {torch.__version__}", name, dtype, self.recorder.way, triton)
         self.description = ", ".join(part for part in parts if part)
 
     def decoded(self, tokens: Tensor, positions: Tensor, cache: Cache, reach: int) -> Tensor:
         """As `Decoder.forward`."""
-        states = self.network.decoder(tokens, positions, cache, reach, self._alignment_heads)
+        products = self.products if tokens.numel() <= _MOST_FUSED_ROWS else Products()
+        states = self.network.decoder(tokens, positions, cache, reach, self._alignment_heads, products)
         assert isinstance(states, Tensor)
         return states
 
