@@ -23,7 +23,7 @@ class RecordedGraph(TorchDispatchMode):
     """Records as a capture does: a replay runs the same operations on the same places, and no line of Python."""
 
     def __init__(self, work: Callable[[], None]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._operations: list[tuple[Any, tuple[Any, ...], dict[str, Any], list[Any]]] = []
         with self:
             work()

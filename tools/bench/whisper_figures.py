@@ -20,6 +20,7 @@ from services.stt.engine import Hearing
 from services.stt.engines.whisper import files, weights
 from services.stt.engines.whisper.engine import WhisperEngine
 from services.stt.engines.whisper.files import OFFICIAL, Sizes
+from services.stt.engines.whisper.network import Products
 from services.stt.engines.whisper.runtime import SAMPLE_RATE_HZ, STATE_SAMPLES, Decoded, Prompt, Runtime
 from services.stt.engines.whisper.torch_mel import Spectrograms
 from services.stt.engines.whisper.torch_runtime import TorchRuntime, device_of
@@ -131,7 +132,8 @@ def figures(given: argparse.Namespace) -> tuple[list[Row], dict[str, str]]:
     batch = 1 << (given.max_batch.bit_length() - 1)
     runtime = TorchRuntime(network, vocabulary, files.Generation((), (), heads), device, batch)
     rows = [row("ready: networks and graphs", "s", [time.perf_counter() - start_s], note=runtime.description)]
-    left_out = {"CUDA graphs": runtime.recorder.failure} if runtime.recorder.failure else {}
+    left_out = {"CUDA graphs": runtime.recorder.failure, "Triton": runtime.without_fused}
+    left_out = {what: reason for what, reason in left_out.items() if reason}
     sound = _voice(given.seconds)
     rows += _alone(runtime, sound, given)
     if given.plain_repeat:
@@ -250,7 +252,7 @@ def _plain(runtime: TorchRuntime, sound: NDArray[np.float32], tokens: int) -> Ca
         for _ in range(tokens):
             length = text.shape[1]
             positions = torch.arange(length, device=device)[None]
-            scores = network.scores(network.decoder(text, positions, cache, length, ())[:, -1])
+            scores = network.scores(network.decoder(text, positions, cache, length, (), Products())[:, -1])
             text = torch.cat([text, (scores + runtime.suppressed).argmax(-1, keepdim=True)], dim=1)
             int(text[0, -1])
         return [int(token) for token in text[0, len(start) :].tolist()]

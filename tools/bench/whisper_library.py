@@ -14,7 +14,7 @@ from services.stt.engines.whisper.runtime import MAX_TOKENS, SAMPLE_RATE_HZ, WIN
 from services.stt.engines.whisper.vocabulary import Vocabulary
 
 # It says on each call which of its settings another one overrides.
-transformers.logging.set_verbosity_error()
+transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 NAME = f"transformers {transformers.__version__}"
 
 
@@ -53,10 +53,10 @@ def final_of(
     state["proj_out.weight"] = state["model.decoder.embed_tokens.weight"]
     model.load_state_dict(state, strict=True, assign=True)
     model.tie_weights()
-    model.eval()
+    model.eval()  # type: ignore[no-untyped-call]
     dtype = network.decoder.embed_tokens.weight.dtype
     assert vocabulary.transcribe is not None
-    generation = transformers.GenerationConfig(
+    generation = transformers.GenerationConfig(  # type: ignore[no-untyped-call]
         decoder_start_token_id=vocabulary.start,
         bos_token_id=vocabulary.end,
         eos_token_id=vocabulary.end,
@@ -72,7 +72,7 @@ def final_of(
         num_beams=1,
         **({"cache_implementation": "static"} if is_compiled else {}),
     )
-    extractor = transformers.WhisperFeatureExtractor(feature_size=sizes.bands)
+    extractor = transformers.WhisperFeatureExtractor(feature_size=sizes.bands)  # type: ignore[no-untyped-call]
 
     @torch.inference_mode()
     def final() -> list[int]:

@@ -38,11 +38,17 @@ class Window:
         self._vocabulary = vocabulary
         self._agreement = Agreement()
         self._probabilities: tuple[float, ...] = ()
+        self._starts: tuple[int, ...] = ()
 
     @property
     def settled(self) -> tuple[int, ...]:
         """The tokens that every later hypothesis begins with."""
         return self._agreement.settled
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The encoder states at which those tokens begin."""
+        return self._starts[: len(self.settled)]
 
     def take(
         self, decoded: Decoded, sound: NDArray[np.float32], language: str, *, is_paused: bool, may_settle: bool
@@ -74,7 +80,7 @@ class Window:
             tokens, texts, starts = self.settled, texts[:settled_words], starts[:settled_words]
         elif may_settle:
             self._agreement.take(tokens, starts, may_settle_all=is_paused)
-        self._probabilities = probabilities
+        self._probabilities, self._starts = probabilities, decoded.starts
         words = _words(texts, starts, len(tokens), decoded.starts, probabilities, len(sound))
         return Hypothesis(tokens, words, self._settled_words(starts))
 

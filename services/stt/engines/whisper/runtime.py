@@ -28,6 +28,7 @@ class Prompt:
         text: tokens of the text that are settled already; the decoding goes on behind them.
         states: how many of the encoder's states hold sound, 1 to 1500.
         max_new: how many tokens may follow, 1 or more.
+        places: the states at which the tokens of `text` begin, where that is known; it is not found out again.
         temperature: 0 for the likeliest tokens; else they are drawn, the more evenly the higher it is.
     """
 
@@ -36,6 +37,7 @@ class Prompt:
     text: tuple[int, ...]
     states: int
     max_new: int
+    places: tuple[int, ...] = ()
     temperature: float = 0.0
 
 

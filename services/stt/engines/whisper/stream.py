@@ -249,6 +249,7 @@ class WhisperStream:
             text=text,
             states=max(1, min(samples, WINDOW_SAMPLES) // STATE_SAMPLES),
             max_new=max(1, min(wanted - len(text), _MOST_NEW_TOKENS, room)),
+            places=job.window.places,
         )
 
     def hear(self, job: Job, hypothesis: Hypothesis) -> None:

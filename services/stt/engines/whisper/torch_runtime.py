@@ -394,14 +394,19 @@ class TorchRuntime:
             taken = len(prompt.start) + len(prompt.text) + len(new)
             # A last token that is no end was chosen, but never taken in: nothing was looked at behind it.
             lasts.append(taken - (bool(new) and not is_complete))
-        costs = [
-            # From the row by which the first token of the text was written.
-            cost[len(prompt.start) - 1 - prompt.transcript_at :]
-            for prompt, cost in zip(prompts, self._costs(places, prompts, lasts), strict=True)
-        ]
+        costs, known = [], []
+        for prompt, cost in zip(prompts, self._costs(places, prompts, lasts), strict=True):
+            # Of the tokens whose place is known the last one is looked for again, from there on.
+            before, begin = prompt.places[:-1], prompt.places[-1] if prompt.places else 0
+            # From the row by which the first of the others was written.
+            costs.append(cost[len(prompt.start) - 1 - prompt.transcript_at + len(before) :, begin:])
+            known.append((before, begin))
         decoded = []
-        for place, prompt, (new, is_complete), starts in zip(places, prompts, texts, token_starts(costs), strict=True):
+        for place, prompt, (new, is_complete), (before, begin), found in zip(
+            places, prompts, texts, known, token_starts(costs), strict=True
+        ):
             tokens = (*prompt.text, *new)
+            starts = (*before, *(begin + state for state in found))
             starts += (prompt.states - 1,) * (len(tokens) + 1 - len(starts))
             average = total[place] / (len(new) + is_complete) if new or is_complete else 0.0
             likely_new = tuple(min(share, 1.0) for share in likely[place][: len(new)])

@@ -131,6 +131,22 @@ def test_both_place_tokens_alike(
     assert one.starts == pytest.approx(other.starts, abs=3)
 
 
+def test_places_that_are_known_stay_and_the_others_follow(
+    by_torch: TorchRuntime, vocabulary: Vocabulary, sounds: list[NDArray[np.float32]]
+) -> None:
+    encoded = by_torch.encode(sounds[:1])
+    (one,) = by_torch.decode(encoded, prompts(vocabulary, sounds[:1]))
+    (asked,) = prompts(vocabulary, sounds[:1], *one.tokens[:3])
+    known = (1, 2, one.starts[2] + 7)
+    (anew,), (other,) = (by_torch.decode(encoded, [replace(asked, places=places)]) for places in ((), known))
+    assert other.tokens == anew.tokens
+    assert other.starts[:3] == known
+    assert len(other.starts) == len(anew.starts)
+    assert list(other.starts) == sorted(other.starts)
+    assert other.starts[3] >= max(anew.starts[3], known[2])
+    assert other.starts[-1] == anew.starts[-1]
+
+
 def test_a_window_is_decoded_alike_alone_and_in_a_batch(
     by_torch: TorchRuntime, vocabulary: Vocabulary, sounds: list[NDArray[np.float32]]
 ) -> None:
