@@ -123,8 +123,10 @@ def _launch(
 
 
 @torch.no_grad()
-def tried(width: int, like: Tensor) -> FusedProducts:
-    """The products, compared with the plain ones on a row. Args: like: of the device and the number format.
+def tried(width: int, ffn: int, like: Tensor) -> FusedProducts:
+    """The products, compared with the plain ones on a row.
+
+    Args: width, ffn: of the decoder; like: of the device and the number format.
 
     Raises: RuntimeError if they differ; whatever Triton raises where it cannot compile.
     """
@@ -141,8 +143,10 @@ def tried(width: int, like: Tensor) -> FusedProducts:
     for is_activated in (False, True):
         wanted = plain.normed(state, norm, weight, bias, is_activated=is_activated)
         _compare(fused.normed(state, norm, weight, bias, is_activated=is_activated), wanted)
-    to = some(1, 1, 3 * width)
-    _compare(fused.added(state, weight, bias, to), plain.added(state, weight, bias, to))
+    to, bias = some(1, 1, width), some(width)
+    for inputs in (width, ffn):
+        state, weight = some(1, 1, inputs), some(width, inputs) / inputs**0.5
+        _compare(fused.added(state, weight, bias, to), plain.added(state, weight, bias, to))
     return fused
 
 

@@ -62,7 +62,7 @@ def _products(network: Whisper, device: torch.device) -> tuple[Products, str]:
         from services.stt.engines.whisper import fused
 
         with torch.cuda.device(device):
-            return fused.tried(network.sizes.width, network.decoder.embed_tokens.weight), ""
+            return fused.tried(network.sizes.width, network.sizes.decoder_ffn, network.decoder.embed_tokens.weight), ""
     # A compiler's edge: it is missing, finds none of its tools, or does not know the device.
     except Exception as failed:
         reason = (str(failed).splitlines() or [type(failed).__name__])[0]

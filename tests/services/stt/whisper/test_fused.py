@@ -50,8 +50,8 @@ def test_products_are_those_of_plain_operations(rows: int, inputs: int, outputs:
 def test_it_is_tried_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     from services.stt.engines.whisper import fused
 
-    assert isinstance(fused.tried(64, some(1)), fused.FusedProducts)
+    assert isinstance(fused.tried(64, 128, some(1)), fused.FusedProducts)
     right = fused.FusedProducts.added
     monkeypatch.setattr(fused.FusedProducts, "added", lambda self, states, *rest: right(self, 2 * states, *rest))
     with pytest.raises(RuntimeError, match="differ"):
-        fused.tried(64, some(1))
+        fused.tried(64, 128, some(1))

@@ -68,6 +68,22 @@ def test_a_sentence_with_a_phantoms_words_in_it_is_none() -> None:
     assert not guards.is_phantom("Thank you for the cup of coffee", 0.5, -0.9, -60.0)
 
 
+@pytest.mark.parametrize(
+    ("evidence", "is_worth_it"),
+    [
+        (SPEECH, False),
+        (with_(average_log_probability=-1.5), True),
+        (with_(text="la la la " * 40, duration_s=20.0), True),
+        (with_(average_log_probability=-1.5, no_speech_probability=0.9), False),
+        (with_(average_log_probability=-1.5, level_dbfs=-80.0), False),
+        (with_(average_log_probability=-1.5, variation_db=0.5), False),
+        (with_(average_log_probability=-1.5, text=" "), False),
+    ],
+)
+def test_another_try_is_for_what_somebody_said_and_the_model_guessed(evidence: Evidence, is_worth_it: bool) -> None:
+    assert guards.is_worth_another_try(evidence) == is_worth_it
+
+
 def test_nobody_says_ten_words_in_a_moment_but_somebody_says_one() -> None:
     assert guards.is_too_fast("one two three four five six seven eight nine ten", 1.0)
     assert not guards.is_too_fast("Yes!", 0.1)
