@@ -1,10 +1,12 @@
-"""One thread that works through what many streams want of one model, in batches."""
+"""A thread that works through what many streams want of one model, in batches, and one that judges what came out."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -75,25 +77,42 @@ class Batches:
     # --- the thread's side --------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while True:
-            with self.lock:
-                self._asked.wait_for(lambda: self._is_closed or self._due)
-                if self._is_closed:
-                    return
-                jobs = [stream.take_job() for stream in self._next_batch()]
-            try:
-                with metrics.MODEL_SECONDS.labels("whisper").time():
-                    self._work(jobs)
-            except AvatarError as failed:
-                self._fail(jobs, EngineError(str(failed)))
-            # The edge of a thread: whoever waits has to hear of it.
-            except Exception:
-                log.exception("recogniser_failed")
-                self._fail(jobs, EngineError("the recogniser failed"))
+        # To judge is work for the CPU, in which the model goes on with other streams.
+        with ThreadPoolExecutor(1, "whisper-judge") as judge:
+            judged: Future[None] | None = None
+            while True:
+                with self.lock:
+                    self._asked.wait_for(lambda: self._is_closed or self._ready())
+                    if self._is_closed:
+                        return
+                    jobs = [stream.take_job() for stream in self._next_batch()]
+                decoded: list[Decoded] = []
+                with self._failing(jobs), metrics.MODEL_SECONDS.labels("whisper").time():
+                    decoded = self._work(jobs)
+                # One batch at most waits to be judged.
+                if judged is not None:
+                    judged.result()
+                if decoded:
+                    judged = judge.submit(self._judge, jobs, decoded)
+
+    @contextmanager
+    def _failing(self, jobs: list[Job]) -> Iterator[None]:
+        """The edge of a thread: whoever waits for the jobs has to hear that they failed."""
+        try:
+            yield
+        except AvatarError as failed:
+            self._fail(jobs, EngineError(str(failed)))
+        except Exception:
+            log.exception("recogniser_failed")
+            self._fail(jobs, EngineError("the recogniser failed"))
+
+    def _ready(self) -> list[WhisperStream]:
+        """The streams that are due, but for those whose last hypothesis is not there yet: the next begins with it."""
+        return [stream for stream in self._due if not stream.is_busy]
 
     def _next_batch(self) -> list[WhisperStream]:
         """Finals before partials, but for every fourth batch; among equals whoever asked first."""
-        order, room = list(self._due), self._runtime.max_batch
+        order, room = self._ready(), self._runtime.max_batch
         finals = [stream for stream in order if self._due[stream]]
         if finals and self._finals_in_a_row < _MOST_FINALS_IN_A_ROW:
             order = finals + [stream for stream in order if not self._due[stream]]
@@ -107,7 +126,7 @@ class Batches:
             del self._due[stream]
         return chosen
 
-    def _work(self, jobs: list[Job]) -> None:
+    def _work(self, jobs: list[Job]) -> list[Decoded]:
         encoded = self._runtime.encode([job.sound for job in jobs])
         shares = None
         if any(job.stream.needs_language for job in jobs):
@@ -120,11 +139,17 @@ class Batches:
             prompts = [job.stream.prompt(job) for job in jobs]
         decoded = self._runtime.decode(encoded, prompts)
         self._try_again(encoded, jobs, prompts, decoded)
-        hypotheses = [job.judge(one) for job, one in zip(jobs, decoded, strict=True)]
-        with self.lock:
-            for job, hypothesis in zip(jobs, hypotheses, strict=True):
-                job.stream.hear(job, hypothesis)
-            self.changed.notify_all()
+        return decoded
+
+    def _judge(self, jobs: list[Job], decoded: list[Decoded]) -> None:
+        with self._failing(jobs):
+            hypotheses = [job.judge(one) for job, one in zip(jobs, decoded, strict=True)]
+            with self.lock:
+                for job, hypothesis in zip(jobs, hypotheses, strict=True):
+                    job.stream.hear(job, hypothesis)
+                self.changed.notify_all()
+                # Who waited for this can be due now.
+                self._asked.notify()
 
     def _try_again(self, encoded: Any, jobs: list[Job], prompts: Sequence[Prompt], decoded: list[Decoded]) -> None:
         """Draw other tokens where a final is not to be believed; the first ones that are take its place."""

@@ -70,13 +70,16 @@ class Job:
         return self.may_be_final and self.window.is_worth_another_try(decoded, self.sound)
 
     def judge(self, decoded: Decoded) -> Hypothesis:
-        """What is thought of the sound now. Takes milliseconds, and needs no lock: one thread alone uses a window."""
+        """What is thought of the sound now.
+
+        It takes milliseconds and needs no lock: a stream has one job at a time, so one thread at a time uses a window.
+        """
         is_paused = self.stream.is_paused_behind(self.covers)
         return self.window.take(decoded, self.sound, self.language, is_paused=is_paused, may_settle=self.may_settle)
 
 
 class WhisperStream:
-    """A stream, as `SpeechStream`. What the batches' thread touches is guarded by its lock."""
+    """A stream, as `SpeechStream`. What the batches' threads touch is guarded by its lock."""
 
     def __init__(self, batches: Batches, vocabulary: Vocabulary, hearing: Hearing) -> None:
         self._batches = batches
@@ -199,7 +202,12 @@ class WhisperStream:
         self._context = tokens[-_CONTEXT_TOKENS:] if self._temperature <= _CONTEXT_TEMPERATURE else ()
         self._context_language = self._language
 
-    # --- the batches' thread, with the lock ---------------------------------------------------------------------
+    # --- the batches' threads, with the lock --------------------------------------------------------------------
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job is on its way."""
+        return self._job is not None
 
     def take_job(self) -> Job:
         """All of the window's sound so far; what is worked on from now."""

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from services.common.errors import EngineError
 from services.stt.engine import Hearing
 from services.stt.engines.whisper.engine import WhisperEngine
+from services.stt.engines.whisper.hypothesis import Hypothesis
 from services.stt.engines.whisper.runtime import Decoded, Prompt
+from services.stt.engines.whisper.stream import Job
 from services.stt.engines.whisper.vocabulary import Vocabulary
 from tests.fakes.whisper_runtime import ScriptedRuntime, decoded
 from tests.services.stt.whisper.test_stream import voice
@@ -99,6 +101,40 @@ def test_a_final_comes_before_interims_and_interims_are_not_starved(
             assert talking[2] in batches._next_batch()
             batches._due.clear()
     runtime.may_work.set()
+
+
+def test_while_one_text_is_judged_the_model_goes_on_with_others_but_not_with_its_stream(
+    engine: WhisperEngine, runtime: ScriptedRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_judge, judge = threading.Event(), Job.judge
+
+    def held(job: Job, decoded: Decoded) -> Hypothesis:
+        assert may_judge.wait(30)
+        return judge(job, decoded)
+
+    monkeypatch.setattr(Job, "judge", held)
+    one, other = (engine.open_stream(Hearing("en")) for _ in range(2))
+    batches = engine._batches
+
+    def wait_for_batches(count: int) -> None:
+        with batches.lock:
+            for _ in range(3000):
+                if len(runtime.batches) >= count:
+                    return
+                batches.changed.wait(0.01)
+        pytest.fail(f"only {len(runtime.batches)} batches came")
+
+    one.push(marked(0))
+    wait_for_batches(1)
+    one.push(SOUND)
+    other.push(marked(1))
+    wait_for_batches(2)
+    with batches.lock:
+        assert list(batches._due) == [one]
+    may_judge.set()
+    assert [final.text for final in other.finish()] == ["two"]
+    assert [final.text for final in one.finish()] == ["one"]
+    assert [len(batch) for batch in runtime.batches][:2] == [1, 1]
 
 
 def test_a_stream_that_has_been_closed_is_not_worked_on(engine: WhisperEngine, runtime: ScriptedRuntime) -> None:
