@@ -76,36 +76,31 @@ def load(settings: WhisperSettings, models_dir: Path) -> WhisperEngine:
 
 def _takes_torch(settings: WhisperSettings, folder: ModelFolder, *, has_ctranslate2: bool, torch_cuda: bool) -> bool:
     """Which runtime reads the folder. Raises: NotReadyError if the one that was asked for cannot."""
-    wanted = {"torch": "transformers", "ctranslate2": "ctranslate2"}.get(settings.runtime)
-    if wanted is not None:
-        if wanted not in folder.layouts:
-            there = " and ".join(sorted(folder.layouts))
-            raise NotReadyError(
-                f"{folder.path} has the layout of {there}, which the runtime {settings.runtime} cannot read"
-            )
+    if settings.runtime == "ctranslate2" and "ctranslate2" not in folder.layouts:
+        raise NotReadyError(f"{folder.path} has the layout of transformers, which CTranslate2 cannot read")
+    if settings.runtime != "auto":
         return settings.runtime == "torch"
     if "ctranslate2" not in folder.layouts or not has_ctranslate2:
-        if "transformers" not in folder.layouts:
-            raise NotReadyError(f"{folder.path} has CTranslate2's layout, and CTranslate2 is not installed")
         return True
-    # Both could: CTranslate2 where it reaches the best device that there is.
-    return "transformers" in folder.layouts and torch_cuda
+    # PyTorch reads both layouts: CTranslate2 where it reaches the best device that there is.
+    return torch_cuda
 
 
 def _load_torch(settings: WhisperSettings, folder: ModelFolder, *, torch_cuda: bool) -> WhisperEngine:
     if importlib.util.find_spec("torch") is None:
-        raise NotReadyError(f"{folder.path} has the layout that PyTorch reads, and PyTorch is not installed")
+        raise NotReadyError(f"{folder.path} would be read by PyTorch, which is not installed")
     import torch
 
-    from services.stt.engines.whisper import torch_runtime, weights
+    from services.stt.engines.whisper import ctranslate_weights, torch_runtime, weights
 
     automatic = "cuda" if torch_cuda else "cpu"
     device = torch_runtime.device_of(automatic if settings.device == "auto" else settings.device)
-    sizes = files.read_sizes(folder.path)
+    layout = files if "transformers" in folder.layouts else ctranslate_weights
+    sizes = layout.read_sizes(folder.path)
     vocabulary = read_vocabulary(folder.tokenizer, is_multilingual=files.is_multilingual(sizes.vocabulary))
     if vocabulary.tokenizer.get_vocab_size() > sizes.vocabulary:
         raise NotReadyError(f"{folder.path} is of two models: its tokenizer has more tokens than its weights")
-    generation = files.read_generation(folder.path, sizes)
+    generation = layout.read_generation(folder.path, sizes)
     half = settings.compute_type in ("auto", "float16") and device.type == "cuda"
     network = weights.load(folder, sizes, device, torch.float16 if half else torch.float32)
     batch = settings.max_batch if device.type == "cuda" else min(settings.max_batch, 4)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from services.common.errors import NotReadyError
 from services.stt.engines.whisper import ctranslate_weights, files, weights
-from services.stt.engines.whisper.network import Whisper
+from services.stt.engines.whisper.network import Products, Whisper
 from tests.services.stt.whisper import tiny_models
 
 CPU = torch.device("cpu")
@@ -101,12 +101,13 @@ def test_a_model_that_the_library_converted_writes_what_transformers_writes(tmp_
     network = loaded(tmp_path / "model")
     columns, tokens = torch.randn(2, 128, 3000), torch.randint(0, 51_865, (2, 5))
     with torch.inference_mode():
+        network.fuse()
         states = network.encoder(columns)
         expected = reference(input_features=columns, decoder_input_ids=tokens)
         cache = network.new_cache(2, 1)
-        network.decoder.listen(states, cache)
+        network.decoder.listen(states, cache, torch.arange(2))
         positions = torch.arange(5).expand(2, 5)
-        scores = network.scores(network.decoder(tokens, positions, cache, [None] * config.decoder_layers))
+        scores = network.scores(network.decoder(tokens, positions, cache, 5, (), Products()))
     assert relative(states, expected.encoder_last_hidden_state) < 1e-5
     assert relative(scores, expected.logits) < 1e-5
 

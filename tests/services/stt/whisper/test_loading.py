@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import json
 import shutil
 from collections.abc import Callable
@@ -58,6 +60,24 @@ def change_config(folder: Path, **changes: object) -> None:
 def test_the_layout_chooses_the_runtime(loaded: Loaded, transformers_folder: Path, ctranslate2_folder: Path) -> None:
     assert loaded(transformers_folder).capabilities.runs_on.startswith("PyTorch")
     assert loaded(ctranslate2_folder).capabilities.runs_on.startswith("CTranslate2")
+
+
+def test_pytorch_runs_on_the_files_of_ctranslate2_where_only_it_can(
+    loaded: Loaded, ctranslate2_folder: Path, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = say("What is the weather like in London?")
+
+    def heard(engine: WhisperEngine) -> str:
+        with contextlib.closing(engine.open_stream(engine.capabilities.check(Hearing("en")))) as stream:
+            return " ".join(transcript.text for transcript in [*stream.push(sound), *stream.finish()])
+
+    there = importlib.util.find_spec
+    expected = heard(loaded(ctranslate2_folder))
+    asked_for = loaded(ctranslate2_folder, runtime="torch")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ctranslate2" else there(name))
+    for engine in (asked_for, loaded(ctranslate2_folder)):
+        assert engine.capabilities.runs_on.startswith("PyTorch")
+        assert heard(engine) == expected != ""
 
 
 def test_a_folder_of_both_layouts_is_read_by_ctranslate2_without_a_gpu(
@@ -180,7 +200,7 @@ def test_what_is_wrong_with_a_model_of_ctranslate2_is_said_too(tmp_path: Path, c
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"runtime": "ctranslate2"}, "has the layout of transformers, which the runtime ctranslate2 cannot read"),
+        ({"runtime": "ctranslate2"}, "has the layout of transformers, which CTranslate2 cannot read"),
         ({"device": "cuda", "runtime": "torch"}, "without CUDA"),
     ],
 )
