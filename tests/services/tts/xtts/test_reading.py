@@ -95,6 +95,7 @@ READ = {
         ("1 Minute, 21 Stunden", "eine minute, einundzwanzig stunden"),
         ("1 €, 101 €, 1 %", "ein euro, einhundertein euro, ein prozent"),
         ("2x und 3-mal", "zwei mal und dreimal"),
+        ("3x3 cm", "drei mal drei zentimeter"),
         ("10-jährig", "zehnjährig"),
         ("z.B. und z. B.", "zum beispiel und zum beispiel."),
         ("die Hauptstr. 5", "die hauptstraße fünf"),
@@ -139,6 +140,7 @@ READ = {
         ("1/2", "un demi"),
         ("2x", "deux fois"),
         ("1999", "mille neuf cent quatre-vingt-dix-neuf"),
+        ("Me voici, de 9 h à 17 h.", "me voici, de neuf heures à dix-sept heures."),
         ("XVe siècle", "xve siècle"),
     ],
     "es": [

@@ -59,14 +59,15 @@ WORDS = Words(
     abbreviations={
         "M. et Mme": "monsieur et madame", "M.": "monsieur", "MM.": "messieurs", "Mr.": "monsieur", "Mme": "madame",
         "Mme.": "madame", "Mmes": "mesdames", "Mlle": "mademoiselle", "Mlle.": "mademoiselle", "Dr": "docteur",
-        "Dr.": "docteur", "Pr.": "professeur", "Me": "maître", "St.": "saint", "Ste.": "sainte", "p.ex.": "par exemple",
+        "Dr.": "docteur", "Pr.": "professeur", "St.": "saint", "Ste.": "sainte", "p.ex.": "par exemple",
         "par ex.": "par exemple", "c.-à-d.": "c'est-à-dire", "etc.": "et cetera", "env.": "environ", "av.": "avenue",
         "bd.": "boulevard", "boul.": "boulevard", "av. J.-C.": "avant jésus-christ", "apr. J.-C.": "après jésus-christ",
-        "tél.": "téléphone", "cf.": "confer", "éd.": "édition", "vol.": "volume", "n°": "numéro", "nº": "numéro",
+        "tél.": "téléphone", "cf.": "confer", "éd.": "édition", "n°": "numéro", "nº": "numéro",
         "svp": "s'il vous plaît", "s.v.p.": "s'il vous plaît", "ltd.": "limitée", "jr.": "junior",
     },
     before_figures={
-        "p.": "page", "pp.": "pages", "art.": "article", "chap.": "chapitre", "fig.": "figure", "no": "numéro",
+        "vol.": "volume", "p.": "page", "pp.": "pages", "art.": "article", "chap.": "chapitre", "fig.": "figure",
+        "no": "numéro",
     },
     ordinal_signs={"er": "", "re|ère": "f", "e|ème|eme|ième|nd": "", "nde": "f"},
     says_pairs=True,
