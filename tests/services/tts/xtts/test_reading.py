@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.tts.engines.xtts.checkpoint import Published
@@ -454,6 +454,7 @@ _PIECES = st.one_of(
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+@settings(max_examples=40)
 @given(text=st.lists(_PIECES, max_size=12).map("".join))
 @example(text="1" * 300)
 @example(text="1.2,3" * 60)
@@ -464,6 +465,7 @@ def test_no_text_fails_and_no_figure_is_left(language: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+@settings(max_examples=40)
 @given(number=st.integers(0, 10**12 - 1))
 @example(number=0)
 @example(number=10**12 - 1)
@@ -476,8 +478,8 @@ def test_every_number_has_words(language: str, number: int) -> None:
 
 def test_different_numbers_have_different_words() -> None:
     for language in LANGUAGES:
-        words = {cardinal(number, language.split("-")[0]) for number in range(3000)}
-        assert len(words) == 3000, language
+        words = {cardinal(number, language.split("-")[0]) for number in range(1200)}
+        assert len(words) == 1200, language
 
 
 @pytest.mark.parametrize(
