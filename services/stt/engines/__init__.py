@@ -61,7 +61,7 @@ def _load(name: EngineName, settings: SttSettings) -> SpeechEngine:
         case "whisper":
             from services.stt.engines.whisper.engine import load
 
-            return load(settings.whisper, settings.data_dir / "models")
+            return load(settings.whisper, settings.data_dir / "models", settings.data_dir / "compiled" / "triton")
         case "parakeet" | "canary":
             return _load_nemo(name, settings)
         case "pocketsphinx":

@@ -50,8 +50,12 @@ class WhisperEngine:
         self._runtime.close()
 
 
-def load(settings: WhisperSettings, models_dir: Path) -> WhisperEngine:
-    """The engine that the settings ask for. Raises: NotReadyError, in a sentence, for what is missing."""
+def load(settings: WhisperSettings, models_dir: Path, compiled: Path | None = None) -> WhisperEngine:
+    """The engine that the settings ask for.
+
+    Args: compiled: as of `TorchRuntime`.
+    Raises: NotReadyError, in a sentence, for what is missing.
+    """
     has_torch = importlib.util.find_spec("torch") is not None
     has_ctranslate2 = importlib.util.find_spec("ctranslate2") is not None
     if importlib.util.find_spec("tokenizers") is None or not (has_torch or has_ctranslate2):
@@ -70,7 +74,7 @@ def load(settings: WhisperSettings, models_dir: Path) -> WhisperEngine:
             raise NotReadyError(f"Whisper {_GPU_MODEL} is too slow without a GPU; {_CPU_MODEL} is not in {models_dir}")
         folder = folders[_CPU_MODEL]
     if _takes_torch(settings, folder, has_ctranslate2=has_ctranslate2, torch_cuda=torch_cuda):
-        return _load_torch(settings, folder, torch_cuda=torch_cuda)
+        return _load_torch(settings, folder, compiled, torch_cuda=torch_cuda)
     return _load_ctranslate2(settings, folder, cuda=ctranslate2_cuda)
 
 
@@ -86,7 +90,9 @@ def _takes_torch(settings: WhisperSettings, folder: ModelFolder, *, has_ctransla
     return torch_cuda
 
 
-def _load_torch(settings: WhisperSettings, folder: ModelFolder, *, torch_cuda: bool) -> WhisperEngine:
+def _load_torch(
+    settings: WhisperSettings, folder: ModelFolder, compiled: Path | None, *, torch_cuda: bool
+) -> WhisperEngine:
     if importlib.util.find_spec("torch") is None:
         raise NotReadyError(f"{folder.path} would be read by PyTorch, which is not installed")
     import torch
@@ -104,8 +110,9 @@ def _load_torch(settings: WhisperSettings, folder: ModelFolder, *, torch_cuda: b
     half = settings.compute_type in ("auto", "float16") and device.type == "cuda"
     network = weights.load(folder, sizes, device, torch.float16 if half else torch.float32)
     batch = settings.max_batch if device.type == "cuda" else min(settings.max_batch, 4)
+    batch = 1 << (batch.bit_length() - 1)
     return WhisperEngine(
-        torch_runtime.TorchRuntime(network, vocabulary, generation, device, 1 << (batch.bit_length() - 1)), vocabulary
+        torch_runtime.TorchRuntime(network, vocabulary, generation, device, batch, compiled), vocabulary
     )
 
 

@@ -13,12 +13,14 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from services.common.compiled_kernels import attempted
 from services.common.errors import EngineError, NotReadyError
 from services.common.log import get_logger
 from services.stt.engines.whisper.alignment import token_starts
@@ -54,14 +56,21 @@ def device_of(name: str) -> torch.device:
     return torch.device("cuda", device.index or 0)
 
 
-def _products(network: Whisper, device: torch.device) -> tuple[Products, str]:
+def _products(network: Whisper, device: torch.device, compiled: Path | None) -> tuple[Products, str]:
     """The products for few rows, and on a GPU why they are not Triton's, if they are not."""
     if device.type != "cuda":
         return Products(), ""
+    major, minor = torch.cuda.get_device_capability(device)
+    kind = f"sm{major}{minor}-torch{torch.__version__}"
     try:
+        import triton
+
         from services.stt.engines.whisper import fused
 
-        with torch.cuda.device(device):
+        if compiled is not None:
+            triton.knobs.cache.dir = str(compiled)
+        note = compiled / f"attempts-whisper-{kind}" if compiled is not None else None
+        with attempted(note), torch.cuda.device(device):
             return fused.tried(network.sizes.width, network.sizes.decoder_ffn, network.decoder.embed_tokens.weight), ""
     # A compiler's edge: it is missing, finds none of its tools, or does not know the device.
     except Exception as failed:
@@ -295,9 +304,18 @@ class TorchRuntime:
     """A network, as `Runtime`. What was encoded last is what is decoded."""
 
     def __init__(
-        self, network: Whisper, vocabulary: Vocabulary, generation: Generation, device: torch.device, max_batch: int
+        self,
+        network: Whisper,
+        vocabulary: Vocabulary,
+        generation: Generation,
+        device: torch.device,
+        max_batch: int,
+        compiled: Path | None = None,
     ) -> None:
-        """Args: network: on the device; max_batch: windows at once, a power of two."""
+        """Args:
+        network: on the device; max_batch: windows at once, a power of two.
+        compiled: keeps compiled kernels from one start to the next; by default Triton's own.
+        """
         network.fuse()
         self.network = network
         self.vocabulary = vocabulary
@@ -306,7 +324,7 @@ class TorchRuntime:
         self._alignment_heads = tuple(sorted(generation.alignment_heads))
         self.suppressed = self._minus_infinity(generation.suppressed)
         self.suppressed_first = self._minus_infinity((*generation.suppressed, *generation.suppressed_first))
-        self.products, self.without_fused = _products(network, device)
+        self.products, self.without_fused = _products(network, device, compiled)
         self._languages = torch.tensor(sorted(vocabulary.languages.values()), device=device, dtype=torch.long)
         powers = [1 << power for power in reversed(range(max_batch.bit_length()))]
         with self._working():
