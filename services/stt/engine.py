@@ -36,7 +36,7 @@ class Transcript:
     Attributes:
         words: those of the text, in order; none where the engine does not tell where they are.
         stable_characters: how many leading characters no later partial of the stretch changes; of a final, all count.
-        language: the subtag that was heard, whatever the text is written in; empty where the engine was told.
+        language: the subtag that was heard, whatever the text is in; empty where the engine was told, or names none.
         language_probability: how sure it is of `language`, 0 to 1; None where it was told.
     """
 
@@ -79,7 +79,8 @@ class Capabilities:
     Attributes:
         sample_rate_hz: the one rate that it reads.
         languages: primary BCP-47 subtags ("en"); the first is the default.
-        detects_languages: it finds out which of `languages` is spoken.
+        detects_languages: it need not be told which of `languages` is spoken.
+        names_languages: where it was not told, it says which it heard, and chooses between some of them if asked to.
         translations: pairs of subtags: what is spoken, what is written.
         accepts_phrases: it has a use for `Hearing.phrases`.
         has_partials: it says something before the end of a stretch.
@@ -89,6 +90,7 @@ class Capabilities:
     sample_rate_hz: int
     languages: tuple[str, ...]
     detects_languages: bool = False
+    names_languages: bool = True
     translations: frozenset[tuple[str, str]] = frozenset()
     accepts_phrases: bool = False
     has_partials: bool = True
@@ -114,10 +116,14 @@ class Capabilities:
         language, choice = hearing.language, hearing.languages
         if len(choice) == 1:
             language, choice = choice[0], ()
+        known = ", ".join(self.languages)
+        if choice and not self.detects_languages:
+            raise UnsupportedError(f"this engine does not find out which language is spoken; name one of: {known}")
+        if choice and not self.names_languages:
+            raise UnsupportedError(
+                f"this engine does not choose between languages; name none, and it hears all: {known}"
+            )
         if not language and not self.detects_languages:
-            if choice:
-                known = ", ".join(self.languages)
-                raise UnsupportedError(f"this engine does not find out which language is spoken; name one of: {known}")
             language = self.languages[0]
         if hearing.phrases and not self.accepts_phrases:
             raise UnsupportedError("this engine has no use for phrases; leave them out")

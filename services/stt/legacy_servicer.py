@@ -60,7 +60,7 @@ class LegacySpeechToTextServicer(legacy_pb2_grpc.LegacySpeechToTextServiceServic
         self._whisper = [code for code in capabilities.languages if code in WHISPER]
         self._canary = [code for code in capabilities.languages if code in CANARY]
         self._features = [*_FEATURES]
-        if capabilities.detects_languages:
+        if capabilities.detects_languages and capabilities.names_languages:
             self._features.append("language detection")
         if capabilities.translations:
             self._features.append("translation")
@@ -158,10 +158,11 @@ class LegacySpeechToTextServicer(legacy_pb2_grpc.LegacySpeechToTextServiceServic
 
 
 def _language_of(heard: stt_pb2.RecognizeResponse, asked: str) -> str | None:
-    """The language that was asked for, else the one that most of the words are in; None where nothing was heard."""
+    """The language that was asked for, else the one that most of the words are in; None where nothing was heard, or
+    the engine does not name it."""
     if asked:
         return asked
     words: Counter[str] = Counter()
     for result in heard.results:
         words[result.language_code] += len(result.transcript)
-    return words.most_common(1)[0][0] if words else None
+    return words.most_common(1)[0][0] or None if words else None

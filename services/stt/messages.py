@@ -77,6 +77,7 @@ def health_of(info: media_pb2.EngineInfo, capabilities: Capabilities) -> stt_pb2
         engine=info,
         language_codes=capabilities.languages,
         detects_languages=capabilities.detects_languages,
+        names_languages=capabilities.detects_languages and capabilities.names_languages,
         accepts_phrases=capabilities.accepts_phrases,
         translations=[
             stt_pb2.GetHealthResponse.Translation(language_code=spoken, translation_language_code=written)

@@ -78,7 +78,7 @@ class HearingStream:
         )
         text = " ".join(word.text for word in words)
         stable = len(text) if is_final else len(" ".join(word.text for word in words[:-1]))
-        if self._hearing.language:
+        if self._hearing.language or not self._engine.capabilities.names_languages:
             return Transcript(text, words, is_final, stable)
         # Of the languages to choose between, it always hears the last one.
         heard = (self._hearing.languages or self._engine.capabilities.languages)[-1]
@@ -88,12 +88,17 @@ class HearingStream:
 class HearingEngine:
     """Passes the same contract test as the real engines."""
 
-    def __init__(self, languages: tuple[str, ...] = ("en", "de"), *, is_gifted: bool = False) -> None:
-        """Args: is_gifted: it finds out the language, translates to French, and takes phrases."""
+    def __init__(
+        self, languages: tuple[str, ...] = ("en", "de"), *, is_gifted: bool = False, names_languages: bool = True
+    ) -> None:
+        """Args: is_gifted: it finds out the language, translates to French, and takes phrases; names_languages: it says
+        what it found out.
+        """
         self.capabilities = Capabilities(
             sample_rate_hz=RATE_HZ,
             languages=languages,
             detects_languages=is_gifted,
+            names_languages=names_languages,
             translations=frozenset((language, "fr") for language in languages if is_gifted),
             accepts_phrases=is_gifted,
         )

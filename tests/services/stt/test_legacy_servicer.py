@@ -51,13 +51,18 @@ class Recogniser:
 
 @asynccontextmanager
 async def serving(
-    listener: str, languages: tuple[str, ...] = ("en", "de"), *, is_gifted: bool = False, **settings: Any
+    listener: str,
+    languages: tuple[str, ...] = ("en", "de"),
+    *,
+    is_gifted: bool = False,
+    names_languages: bool = True,
+    **settings: Any,
 ) -> AsyncIterator[Recogniser]:
     options = SttSettings(port=0, drain=DrainSettings(announce_s=0.0, grace_s=2.0), **settings)
     server = Server(options, [NAME])
     await server.start()
     info = media_pb2.EngineInfo(name="fake", reason="a test asked for it")
-    engine = HearingEngine(languages, is_gifted=is_gifted)
+    engine = HearingEngine(languages, is_gifted=is_gifted, names_languages=names_languages)
     recogniser = SpeechToTextServicer(engine, info, LoudnessDetector, ScriptedTurnModel(0.9), options)
     older = LegacySpeechToTextServicer(recogniser, "fake", engine.capabilities)
     legacy_pb2_grpc.add_LegacySpeechToTextServiceServicer_to_server(older, server.grpc)
@@ -180,6 +185,14 @@ async def test_whisper_finds_out_the_language_and_tells_it() -> None:
         silence = wav_of(pcm16_of(quiet(1)), 16_000)
         assert (await recogniser.hear(silence)).json == {"text": "", "language": None, "chunks": None}
         assert "finds out" in (await recogniser.get("GetLanguages"))["note"]
+        assert "language detection" in (await recogniser.get("GetServiceHealth"))["features"]
+
+
+async def test_no_language_is_told_where_the_engine_names_none() -> None:
+    async with whisper(is_gifted=True, names_languages=False) as recogniser:
+        assert (await recogniser.hear()).json["language"] is None
+        assert (await recogniser.hear(language="de")).json["language"] == "de"
+        assert "language detection" not in (await recogniser.get("GetServiceHealth"))["features"]
 
 
 async def test_canary_translates_to_the_language_that_is_asked_for() -> None:

@@ -33,9 +33,9 @@ class RecognitionConfig(_message.Message):
     TRANSLATION_LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
     PHRASES_FIELD_NUMBER: _builtins.int
     language_code: _builtins.str
-    """BCP-47 tag, "en" or "en-US" for instance, at most 35 characters. Empty: the engine finds out, stretch by stretch;
-    one that cannot takes its default, which the answer names. A language that the engine cannot hear is refused
-    (UNIMPLEMENTED) with those that it can.
+    """BCP-47 tag, "en" or "en-US" for instance, at most 35 characters. Empty: the engine finds out, stretch by stretch, and
+    names it in the results if it can; one that has to be told takes its default, which the answer names. A language
+    that the engine cannot hear is refused (UNIMPLEMENTED) with those that it can.
     """
     translation_language_code: _builtins.str
     """BCP-47 tag of the language to write the text in. Empty, or that of the speech: the words that were spoken. A pair of
@@ -44,7 +44,7 @@ class RecognitionConfig(_message.Message):
     @_builtins.property
     def language_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """BCP-47 tags that the engine chooses between, where language_code is empty; at most 100. None: all that it hears.
-        Two or more are refused (UNIMPLEMENTED) by an engine that cannot find out.
+        Two or more are refused (UNIMPLEMENTED) by an engine that cannot name what it hears.
         """
 
     @_builtins.property
@@ -281,9 +281,13 @@ class RecognitionResult(_message.Message):
     segment_id: _builtins.str
     """The same for all results of one stretch, another one after each final."""
     language_code: _builtins.str
-    """BCP-47 tag of the language that was heard, whatever the text is written in."""
+    """BCP-47 tag of the language that was heard, whatever the text is written in; empty where the engine hears several and
+    does not name them.
+    """
     language_probability: _builtins.float
-    """How sure the engine is of the language, 0 to 1; unset where the caller named it, or the engine knows only one."""
+    """How sure the engine is of the language, 0 to 1; unset where the caller named it, or the engine knows only one or
+    names none.
+    """
     stable_character_count: _builtins.int
     """How many leading characters (Unicode code points) of transcript no later interim of this segment changes. All of
     a final's; the final itself may correct more than an interim does.
@@ -591,12 +595,15 @@ class GetHealthResponse(_message.Message):
     DETECTS_LANGUAGES_FIELD_NUMBER: _builtins.int
     TRANSLATIONS_FIELD_NUMBER: _builtins.int
     ACCEPTS_PHRASES_FIELD_NUMBER: _builtins.int
+    NAMES_LANGUAGES_FIELD_NUMBER: _builtins.int
     status: _builtins.str
     """"healthy"; any other state is an error status."""
     detects_languages: _builtins.bool
-    """Whether it finds out which of them is spoken."""
+    """Whether it need not be told which of them is spoken."""
     accepts_phrases: _builtins.bool
     """Whether it takes phrases."""
+    names_languages: _builtins.bool
+    """Whether its results name the language where it was not told, and it chooses between language_codes."""
     @_builtins.property
     def engine(self) -> _media_pb2.EngineInfo:
         """What listens, and why."""
@@ -618,10 +625,11 @@ class GetHealthResponse(_message.Message):
         detects_languages: _builtins.bool = ...,
         translations: _abc.Iterable[Global___GetHealthResponse.Translation] | None = ...,
         accepts_phrases: _builtins.bool = ...,
+        names_languages: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepts_phrases", b"accepts_phrases", "detects_languages", b"detects_languages", "engine", b"engine", "language_codes", b"language_codes", "status", b"status", "translations", b"translations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepts_phrases", b"accepts_phrases", "detects_languages", b"detects_languages", "engine", b"engine", "language_codes", b"language_codes", "names_languages", b"names_languages", "status", b"status", "translations", b"translations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
