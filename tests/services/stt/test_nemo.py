@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
+import grpc
 import numpy as np
+import onnxruntime
 import pytest
+from avatar.stt.v1 import stt_pb2
 from numpy.typing import NDArray
 
 from services.common import gpu
 from services.common.errors import EngineError, NotReadyError
 from services.stt import engines
-from services.stt.engine import Hearing
+from services.stt.engine import Hearing, Word
 from services.stt.engines.nemo.engine import NemoEngine
 from services.stt.engines.nemo.model import CANARY, PARAKEET, Heard, Kind, Model, Request, words_of
 from services.stt.engines.nemo.streams import Desk, NemoStream
 from services.stt.settings import CanarySettings, NemoSettings, SttSettings
 from tests.fakes.nemo_models import build_canary, build_parakeet
 from tests.services.stt.conftest import Say
+from tests.services.stt.serving import audio, config, converse, serving
 
 SECOND = np.full(16_000, 0.1, np.float32)
 KINDS = ((PARAKEET, build_parakeet), (CANARY, build_canary))
@@ -33,7 +38,7 @@ class Script:
     Attributes: asked: the lengths of the sounds of each batch, in samples, in the order in which they were read.
     """
 
-    def __init__(self, *texts: str | Exception, max_batch: int = 1) -> None:
+    def __init__(self, *texts: str | Heard | Exception, max_batch: int = 1) -> None:
         self._texts = list(texts)
         self.max_batch = max_batch
         self.asked: list[list[int]] = []
@@ -49,7 +54,16 @@ class Script:
         text = self._texts.pop(0)
         if isinstance(text, Exception):
             raise text
-        return [Heard(text)] * len(requests)
+        return [text if isinstance(text, Heard) else spoken(*text.split())] * len(requests)
+
+
+def spoken(*words: str) -> Heard:
+    """Words of which each lasts as many tenths of a second as it has letters; "_" is a tenth of silence."""
+    places, at = [], 0
+    for word in words:
+        start, at = at, at + 1600 * len(word)
+        places += [Word(word, start, at)] if word.strip("_") else []
+    return Heard(" ".join(word.text for word in places), tuple(places))
 
 
 def stream_of(desk: Desk, hearing: Hearing | None = None) -> NemoStream:
@@ -110,6 +124,29 @@ def test_a_gpu_that_is_not_there_is_refused_and_auto_does_without(tmp_path: Path
     assert Model(PARAKEET, folder, "auto").description == "onnxruntime, CPU"
 
 
+@pytest.fixture
+def cuda_without_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build of onnxruntime for CUDA on a machine where CUDA does not start: sessions get the CPU, with a warning."""
+    providers = [*onnxruntime.get_available_providers(), "CUDAExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
+
+
+@each_kind
+@pytest.mark.usefixtures("cuda_without_its_libraries")
+@pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider' is not in available:UserWarning")
+def test_what_really_computes_is_told_where_cuda_does_not_start(
+    kind: Kind, build: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    folder = build(tmp_path)
+    engine = NemoEngine(kind, folder, "auto")
+    assert engine.capabilities.runs_on == "onnxruntime, CPU, because onnxruntime could not start CUDA here"
+    engine.close()
+    assert Model(kind, folder, "auto").max_batch == 1
+    assert Model(kind, folder, "cpu").description == "onnxruntime, CPU"
+    with pytest.raises(NotReadyError, match=r"could not start CUDA here: .*, or use the device cpu"):
+        Model(kind, folder, "cuda")
+
+
 def test_canary_knows_the_languages_of_its_vocabulary_and_translates_from_and_to_english(tmp_path: Path) -> None:
     engine = NemoEngine(CANARY, build_canary(tmp_path), "cpu")
     assert engine.capabilities.languages == ("en", "de", "fr")
@@ -129,6 +166,25 @@ def test_parakeet_knows_25_languages_and_translates_none(tmp_path: Path) -> None
     engine = NemoEngine(PARAKEET, build_parakeet(tmp_path), "cpu")
     assert len(engine.capabilities.languages) == 25
     assert not engine.capabilities.translations
+    engine.close()
+
+
+async def test_parakeet_needs_no_language_and_says_that_it_names_none(tmp_path: Path, say: Say) -> None:
+    engine = NemoEngine(PARAKEET, build_parakeet(tmp_path), "cpu")
+    sound = audio(say("What is the weather like in London?"), np.zeros(32_000, np.float32))
+    loud = np.concatenate([SECOND * 5, SECOND * 0])
+    async with serving(engine) as stt:
+        health = await stt.GetHealth(stt_pb2.GetHealthRequest())
+        assert (health.detects_languages, health.names_languages) == (True, False)
+        started, *rest = await converse(stt, [config(), *audio(loud), *sound])
+        assert started.started.config.recognition.language_code == ""
+        results = [response.result for response in rest if response.HasField("result")]
+        assert results
+        assert all(not one.language_code and not one.HasField("language_probability") for one in results)
+        _, *told = await converse(stt, [config(language_code="de-AT"), *audio(loud), *sound])
+        assert {one.result.language_code for one in told if one.HasField("result")} == {"de-AT"}
+        with pytest.raises(grpc.aio.AioRpcError, match="does not choose between languages; name none, and it hears"):
+            await converse(stt, [config(language_codes=["de", "en"])])
     engine.close()
 
 
@@ -193,6 +249,42 @@ def test_what_two_looks_agree_on_is_settled_and_is_never_taken_back(desk_of: Cal
         ("good morning too all", len("good morning")),
         ("good morning to all of", len("good morning")),
     ]
+    stream.close()
+    desk.close()
+
+
+@pytest.mark.parametrize(
+    ("looks", "shown"),
+    [
+        (["good morning to", "good morning to all", "goodmorning to all of"], "good morning to all of"),
+        (["goodmorning to", "goodmorning to all", "good morning to all of"], "goodmorning to all of"),
+        (["good morning", "good mornings", "goodmorning to all"], "good morning to all"),
+        (["no no no", "no no no no", "nono no no yes"], "no no no no yes"),
+        (["I am twenty", "I am twenty five", "I'm _ twenty five and"], "I am twenty five and"),
+        (["in a house", "in a house on", "in the house on fire", "in the house on fire now"], "in a house on fire now"),
+        (["one two", "one two three", "", "one two three four"], "one two three four"),
+    ],
+)
+def test_no_word_is_lost_or_doubled_where_a_later_look_splits_words_otherwise(
+    desk_of: Callable[[Script], Desk], looks: list[str], shown: str
+) -> None:
+    script = Script(*looks)
+    desk = desk_of(script)
+    stream = stream_of(desk)
+    texts = [seen(desk, stream, script, SECOND) for _ in looks]
+    assert texts[-1][0] == shown
+    for (before, stable), (after, _) in itertools.pairwise(texts):
+        assert after.startswith(before[:stable])
+    stream.close()
+    desk.close()
+
+
+def test_where_words_have_no_places_nothing_is_settled(desk_of: Callable[[Script], Desk]) -> None:
+    script = Script(Heard("good morning"), Heard("good morning to"), Heard("goodmorning to all"))
+    desk = desk_of(script)
+    stream = stream_of(desk)
+    shown = [seen(desk, stream, script, SECOND) for _ in range(3)]
+    assert shown == [("good morning", 0), ("good morning to", 0), ("goodmorning to all", 0)]
     stream.close()
     desk.close()
 
@@ -289,6 +381,26 @@ def test_a_failure_reaches_whoever_waits_and_no_other_stream(desk_of: Callable[[
         unlucky.finish()
     lucky.push(SECOND[:4000])
     assert [final.text for final in lucky.finish()] == ["heard"]
+    desk.close()
+
+
+def test_a_sound_that_cannot_be_read_fails_alone_in_its_batch(desk_of: Callable[[Script], Desk]) -> None:
+    script = Script("before", RuntimeError("a bad sound"), "one", RuntimeError("a bad sound"), "other", max_batch=8)
+    desk = desk_of(script)
+    first, *batch = (stream_of(desk) for _ in range(4))
+    first.push(SECOND)
+    assert script.is_reading.acquire(timeout=20)
+    for number, stream in enumerate(batch):
+        stream.push(SECOND[: 10_000 + number])
+    script.may_write.release(5)
+    one, bad, other = batch
+    assert [final.text for final in one.finish()] == ["one"]
+    with pytest.raises(EngineError, match="the recogniser failed; open the stream again"):
+        bad.finish()
+    assert [final.text for final in other.finish()] == ["other"]
+    assert script.asked == [[16_000], [10_000, 10_001, 10_002], [10_000], [10_001], [10_002]]
+    for stream in (first, *batch):
+        stream.close()
     desk.close()
 
 

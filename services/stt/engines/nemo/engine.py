@@ -20,8 +20,10 @@ class NemoEngine:
         self.capabilities = Capabilities(
             sample_rate_hz=SAMPLE_RATE_HZ,
             languages=languages,
+            detects_languages=not kind.is_told_language,
+            names_languages=False,
             # Canary translates to English and from it.
-            translations=frozenset(translations) if kind.translates else frozenset(),
+            translations=frozenset(translations) if kind.is_told_language else frozenset(),
             runs_on=model.description,
         )
         self._desk = Desk(model)

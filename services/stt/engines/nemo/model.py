@@ -15,7 +15,7 @@ from services.common.errors import NotReadyError
 from services.stt.engine import Word
 
 SAMPLE_RATE_HZ = 16_000
-# What both were trained on, English first; neither says which of them it hears.
+# What both were trained on, English first. Canary is told which is spoken; Parakeet finds out, and does not say.
 LANGUAGES = (
     "en", "bg", "cs", "da", "de", "el", "es", "et", "fi", "fr", "hr", "hu", "it", "lt", "lv", "mt", "nl", "pl", "pt",
     "ro", "ru", "sk", "sl", "sv", "uk",
@@ -23,6 +23,7 @@ LANGUAGES = (
 _TOKEN_S = 0.08
 _CPU_THREADS = 4
 _CUDA = "CUDAExecutionProvider"
+_WITHOUT_CUDA = "onnxruntime could not start CUDA here"
 # On a CPU several sounds at once take as long as one after the other, and the first waits for the last.
 _GPU_BATCH = 8
 
@@ -35,7 +36,7 @@ class Kind:
         type: onnx-asr's name of its architecture.
         quantization: of the files that are read.
         tells_words: it says where words are.
-        translates: it writes the text in another language.
+        is_told_language: it has to know which language is spoken, and can write the text in another.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Kind:
     quantization: str
     files: tuple[str, ...]
     tells_words: bool
-    translates: bool
+    is_told_language: bool
 
 
 PARAKEET = Kind(
@@ -52,7 +53,7 @@ PARAKEET = Kind(
     "int8",
     ("encoder-model.int8.onnx", "decoder_joint-model.int8.onnx", "vocab.txt", "config.json"),
     tells_words=True,
-    translates=False,
+    is_told_language=False,
 )
 CANARY = Kind(
     "canary",
@@ -60,13 +61,16 @@ CANARY = Kind(
     "int8",
     ("encoder-model.int8.onnx", "decoder-model.int8.onnx", "vocab.txt", "config.json"),
     tells_words=False,
-    translates=True,
+    is_told_language=True,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A sound, shape (n,), in [-1, 1], at SAMPLE_RATE_HZ, at most 30 s, and the languages of speech and text."""
+    """A sound, shape (n,), in [-1, 1], at SAMPLE_RATE_HZ, at most 30 s, and the languages of speech and text.
+
+    A language that nobody has named is empty; `Kind.is_told_language` needs both.
+    """
 
     sound: NDArray[np.float32]
     language: str
@@ -96,16 +100,20 @@ class Model:
             )
         import onnxruntime
 
-        has_cuda = _CUDA in onnxruntime.get_available_providers()
-        if device == "cuda" and not has_cuda:
+        wants_gpu = device != "cpu" and _CUDA in onnxruntime.get_available_providers()
+        if device == "cuda" and not wants_gpu:
             raise NotReadyError("onnxruntime has no CUDA here: install onnxruntime-gpu, or use the device cpu")
-        self._on_gpu = has_cuda and device != "cpu"
         options = onnxruntime.SessionOptions()
         threads = min(_CPU_THREADS, os.cpu_count() or 1)
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         self.kind = kind
-        self._model = _loaded(kind, folder, options, self._on_gpu)
-        self._knows = _marked_languages(folder / "vocab.txt") if kind.translates else set(LANGUAGES)
+        self._model = _loaded(kind, folder, options, wants_gpu)
+        # A session whose CUDA does not come up says so in a log, and computes on the CPU.
+        self._on_gpu = wants_gpu and all(_CUDA in session.get_providers() for session in _sessions(self._model))
+        self._lacks_cuda = wants_gpu and not self._on_gpu
+        if device == "cuda" and self._lacks_cuda:
+            raise NotReadyError(f"{_WITHOUT_CUDA}: install what it asks for in the log, or use the device cpu")
+        self._knows = _marked_languages(folder / "vocab.txt") if kind.is_told_language else set(LANGUAGES)
 
     @property
     def max_batch(self) -> int:
@@ -114,7 +122,9 @@ class Model:
 
     @property
     def description(self) -> str:
-        """For people."""
+        """For people: where its sessions really compute."""
+        if self._lacks_cuda:
+            return f"onnxruntime, CPU, because {_WITHOUT_CUDA}"
         return "onnxruntime, CUDA" if self._on_gpu else "onnxruntime, CPU"
 
     @property
@@ -125,7 +135,7 @@ class Model:
     def write(self, requests: Sequence[Request]) -> list[Heard]:
         """Args: requests: of the same languages. Returns: in their order."""
         options: dict[str, Any] = {}
-        if self.kind.translates:
+        if self.kind.is_told_language:
             options = {"language": requests[0].language, "target_language": requests[0].written_in, "pnc": True}
         results = self._model.recognize([request.sound for request in requests], **options)
         return [
@@ -174,6 +184,13 @@ def words_of(
         if text:
             words.append(Word(text, start, max(min(end, samples), start), confidence))
     return tuple(words)
+
+
+def _sessions(model: Any) -> list[Any]:
+    """Those that onnx-asr opened for a model's files."""
+    import onnxruntime
+
+    return [each for each in vars(model.asr).values() if isinstance(each, onnxruntime.InferenceSession)]
 
 
 def _loaded(kind: Kind, folder: Path, options: Any, on_gpu: bool) -> Any:  # noqa: FBT001

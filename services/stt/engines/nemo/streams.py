@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from services.common.errors import EngineError
 from services.common.log import get_logger
-from services.stt.engine import Hearing, Transcript, Word
+from services.stt.engine import Hearing, Transcript
+from services.stt.engines.nemo.agreement import Agreement
 from services.stt.engines.nemo.model import SAMPLE_RATE_HZ, Heard, Model, Request
 
 # New sound that is worth another look, and the least that is worth one at all.
@@ -43,7 +44,7 @@ class NemoStream:
         # Samples that the latest look, and the latest text, are about.
         self._looked_at, self._covered = 0, 0
         self._heard = Heard("")
-        self._settled: tuple[str, ...] = ()
+        self._agreement = Agreement()
         self._partial: Transcript | None = None
         # Rises with each stretch: what was asked about one before is no answer to this one.
         self._stretch = object()
@@ -120,33 +121,20 @@ class NemoStream:
         """Take what was written; nobody wants it any more if the stretch has ended."""
         if stretch is not self._stretch:
             return
-        before, self._heard, self._covered = self._heard, heard, covers
+        self._heard, self._covered = heard, covers
         if self._hearing.wants_partials:
-            self._settle(before)
             self._partial = self._shown()
 
-    def _settle(self, before: Heard) -> None:
-        """Words at the beginning that two texts in a row agree on stay; the last one may still go on.
-
-        Source: LocalAgreement-2, Liu et al. 2020 (https://arxiv.org/abs/2005.11185).
-        """
-        agreed = 0
-        old, new = before.text.split(), self._heard.text.split()
-        for one, other in zip(old, new, strict=False):
-            if one != other:
-                break
-            agreed += 1
-        settled = new[: min(agreed, len(new) - 1)]
-        if len(settled) > len(self._settled) and tuple(settled[: len(self._settled)]) == self._settled:
-            self._settled = tuple(settled)
-
     def _shown(self) -> Transcript:
-        """The text so far, beginning with what has been settled, whatever the latest look says."""
-        words = self._heard.text.split()
-        shown = [*self._settled, *words[len(self._settled) :]]
-        text = " ".join(shown)
-        places: tuple[Word, ...] = self._heard.words if shown == words else ()
-        return Transcript(text, places, is_final=False, stable_characters=len(" ".join(self._settled)))
+        """The text so far, beginning with what has been settled, whatever the latest look says.
+
+        Where the model does not say when words are spoken, nothing settles: two texts would have to be joined by guess.
+        """
+        if self._heard.text and not self._heard.words:
+            return Transcript(self._heard.text, (), is_final=False)
+        words = self._agreement.take(self._heard.words)
+        text, settled = (" ".join(word.text for word in part) for part in (words, self._agreement.settled))
+        return Transcript(text, words, is_final=False, stable_characters=len(settled))
 
 
 class Desk:
@@ -191,20 +179,24 @@ class Desk:
                     return
                 streams = self._next()
                 taken = [stream.take() for stream in streams]
-            try:
-                texts = self._model.write([request for request, _, _ in taken])
-            # The edge of a thread: whoever waits has to hear of it.
-            except Exception:
-                log.exception("recogniser_failed")
-                with self.lock:
-                    for stream in streams:
-                        stream.failure = EngineError("the recogniser failed")
-                    self.changed.notify_all()
-                continue
+            written = self._write([request for request, _, _ in taken])
             with self.lock:
-                for stream, heard, (_, stretch, covers) in zip(streams, texts, taken, strict=True):
-                    stream.hear(heard, stretch, covers)
+                for stream, heard, (_, stretch, covers) in zip(streams, written, taken, strict=True):
+                    if heard is None:
+                        stream.failure = EngineError("the recogniser failed")
+                    else:
+                        stream.hear(heard, stretch, covers)
                 self.changed.notify_all()
+
+    def _write(self, requests: Sequence[Request]) -> list[Heard | None]:
+        """In their order; None for those on which the model fails."""
+        try:
+            return list(self._model.write(requests))
+        # The edge of a thread: whoever waits has to hear of it.
+        except Exception:
+            log.exception("recogniser_failed", batch=len(requests))
+        # One sound that it cannot read, or too many for its memory, is no reason to fail the others.
+        return [None] if len(requests) == 1 else [each for one in requests for each in self._write([one])]
 
     def _next(self) -> list[NemoStream]:
         """A batch of streams in the same languages."""
