@@ -24,7 +24,7 @@ KEPT = ["avatars", "prepared", "prepared/default"]
 # What a client may receive; servers bound what they are sent.
 _OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 # Of a process that did something wrong.
-_FAULTS = ("Traceback", '"level": "error"', "call_failed", "Exception in callback", "never retrieved")
+FAULTS = ("Traceback", '"level": "error"', "call_failed", "Exception in callback", "never retrieved")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class World(Door):
             f"{name}: {line[:500]}"
             for name, program in self.stack.programs.items()
             for line in program.log.read_text().splitlines()
-            if any(fault in line for fault in _FAULTS)
+            if any(fault in line for fault in FAULTS)
         ]
 
     def kept(self) -> list[str]:

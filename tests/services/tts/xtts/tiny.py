@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -21,11 +22,20 @@ def narrow() -> AbstractContextManager[None]:
     return Library().vocoders_of(NARROW.vocoder_channels)
 
 
-def write_official_folder(folder: Path, speakers: Sequence[str] = SPEAKERS, tokens: int = TOKENS) -> None:
-    """The model's files. Args: speakers: names of the voices in it; tokens: after which it has said any text."""
+def write_official_folder(
+    folder: Path, speakers: Sequence[str] = SPEAKERS, tokens: int = TOKENS, temperature: float | None = None
+) -> None:
+    """The model's files.
+
+    Args: speakers: names of the voices in it; tokens: after which it has said any text; temperature: at which tokens are
+        drawn, None for the published one.
+    """
     from services.tts.engines.xtts import random_weights
 
     random_weights.write_official_folder(folder, random_weights.NARROW, tokens=tokens, speakers=speakers)
+    if temperature is not None:
+        file = folder / "config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"temperature": temperature}))
 
 
 def engine(speakers: int) -> Any:
