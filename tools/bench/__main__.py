@@ -8,7 +8,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-BENCHES = ("conversation", "liveportrait", "render", "sessions", "tts", "stt", "whisper", "wire", "xtts")
+BENCHES = ("conversation", "inputs", "liveportrait", "render", "sessions", "tts", "stt", "whisper", "wire", "xtts")
 
 
 def run(what: str, arguments: Sequence[str]) -> None:

@@ -17,11 +17,13 @@ SILENCE_DB = -50.0
 _WINDOW = SAMPLE_RATE_HZ // 100
 
 
-async def synthesise(channel: grpc.aio.Channel, text: str, voice: str = "") -> NDArray[np.float32]:
+async def synthesise(
+    channel: grpc.aio.Channel, text: str, voice: str = "", language: str = "en"
+) -> NDArray[np.float32]:
     """Shape (n,), in [-1, 1], 48 kHz."""
     config = tts_pb2.SynthesisConfig(
         voice=voice,
-        language_code="en",
+        language_code=language,
         audio_format=media_pb2.AudioFormat(
             encoding=media_pb2.AUDIO_ENCODING_LINEAR16, sample_rate_hertz=SAMPLE_RATE_HZ, channel_count=1
         ),

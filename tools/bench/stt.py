@@ -53,7 +53,7 @@ async def measure(given: argparse.Namespace) -> Record:
             interim_ms += [1000 * seen["interim"]] if "interim" in seen else []
             final_ms += [1000 * (seen["final"] - end_s)] if "final" in seen else []
             turn_ms += [1000 * (seen["turn"] - end_s)] if "turn" in seen else []
-            errors.append(_word_errors(text.replace(",", "").split(), heard.split()))
+            errors.append(error_rate(text.replace(",", "").split(), heard.split()))
     count = given.runs * len(SENTENCES)
     share = 100 * early / count
     rows = [
@@ -101,8 +101,8 @@ async def _listen(channel: grpc.aio.Channel, speech: NDArray[np.float32]) -> tup
     return seen, " ".join(texts)
 
 
-def _word_errors(wanted: Sequence[str], heard: Sequence[str]) -> float:
-    """Word error rate: edits over words wanted."""
+def error_rate(wanted: Sequence[str], heard: Sequence[str]) -> float:
+    """Edits over what was wanted, of words or of characters."""
     costs = list(range(len(heard) + 1))
     for i, word in enumerate(wanted, 1):
         last, costs[0] = costs[0], i

@@ -19,19 +19,19 @@ from avatar.tts.v1 import tts_pb2, tts_pb2_grpc
 from numpy.typing import NDArray
 
 from services.common.audio import samples_of_pcm16
-from services.common.errors import InvalidRequestError, NotReadyError
+from services.common.errors import NotReadyError
 from tools.bench import sounds
 from tools.bench.speech import SAMPLE_RATE_HZ
 from tools.cli.services import channels
 from tools.verify.check import Check, judged, not_measured
-from tools.verify.hearing import Heard, has_blanks, hear, plain
+from tools.verify.hearing import Assistant, Heard, has_blanks, hear, plain
 from tools.verify.report import Table, write_report
 from tools.verify.sentences import SENTENCES
+from tools.verify.transcripts import recordings_in
 
 # Character and word error rates that a recogniser and a voice that are worth having stay below.
 _MAX_CER, _MAX_WER = 0.15, 0.2
 _NO_SPEECH_S = 10.0
-_RECORDINGS = (".wav", ".flac", ".mp3", ".ogg", ".m4a", ".webm")
 # An engine that hears words where its own family's faults sound would hide them.
 _HALLUCINATES_ON = {"whisper": "xtts"}
 _TEXT = SENTENCES["en"]
@@ -116,7 +116,7 @@ async def _no_words(ends: _Ends) -> AsyncIterator[tuple[Check, tuple[str, str, s
         ("coughs", coughs, ""),
         ("the avatar's own voice", own, _TEXT),
     ):
-        heard = await hear(ends.stt, sound, assistant_says=says)
+        heard = await hear(ends.stt, sound, assistant=Assistant(says) if says else None)
         found = f'"{heard.text}"' if heard.finals else "no words"
         yield judged(f"no words in {name}", passed=not heard.finals, found=found), _row(name, heard)
 
@@ -140,19 +140,6 @@ async def _hard_speech(ends: _Ends) -> AsyncIterator[tuple[str, str, str]]:
 def _row(name: str, heard: Heard) -> tuple[str, str, str]:
     texts = " / ".join(f"{text} [{language}]" for text, language in heard.finals) or "no words"
     return name, texts, ", ".join(heard.turn_events) or "nothing"
-
-
-def recordings_in(folder: Path) -> list[tuple[Path, str]]:
-    """Recordings and what is said in them: each file with a text of the same name beside it, `hello.wav`, `hello.txt`.
-
-    Raises: InvalidRequestError if there is none, or a recording has no text.
-    """
-    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in _RECORDINGS)
-    without = [path.name for path in files if not path.with_suffix(".txt").is_file()]
-    if not files or without:
-        wrong = f"has no text beside {', '.join(without[:5])}" if without else "has no recording"
-        raise InvalidRequestError(f"{folder} {wrong}; put hello.txt, what is said, beside hello.wav, for each")
-    return [(path, path.with_suffix(".txt").read_text().strip()) for path in files]
 
 
 async def _transcripts(ends: _Ends, folder: Path, language: str) -> tuple[Check, list[tuple[str, float, str, str]]]:

@@ -22,6 +22,7 @@ from tools.verify import speech
 from tools.verify.check import Check, Verdict
 from tools.verify.hearing import plain
 from tools.verify.sentences import SENTENCES
+from tools.verify.transcripts import recordings_in
 
 
 async def verified(
@@ -108,9 +109,9 @@ async def test_recordings_are_held_against_what_is_said_in_them(
     assert "one.wav" in report
     (folder / "two.txt").unlink()
     with pytest.raises(InvalidRequestError, match=r"no text beside two\.wav"):
-        speech.recordings_in(folder)
+        recordings_in(folder)
     with pytest.raises(InvalidRequestError, match="has no recording"):
-        speech.recordings_in(tmp_path)
+        recordings_in(tmp_path)
 
 
 def test_texts_are_compared_without_case_and_punctuation() -> None:
