@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import Message
@@ -14,6 +14,10 @@ from google.protobuf.message import Message
 LONGEST_CALL_S = 60.0
 # Each channel has connections of its own, so that to open one is to connect anew.
 OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_send_message_length", -1)]
+
+
+# What a caller sends, and what he waits for before he goes on.
+Sent: TypeAlias = Message | bytes | asyncio.Event
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ def _serialized(message: Message | bytes) -> bytes:
 async def call(
     channel: grpc.aio.Channel,
     method: Method,
-    messages: Iterable[Message | bytes | asyncio.Event],
+    messages: Iterable[Sent],
     *,
     leaves_after: int | None = None,
     hangs_up: bool = False,
@@ -99,6 +103,33 @@ async def call(
         # What ended the call ends the sending too, in one way or another.
         await asyncio.gather(sending, return_exceptions=True)
     return ended
+
+
+async def fill(
+    channel: grpc.aio.Channel, method: Method, calls: Sequence[tuple[Sequence[Sent], Callable[[Ended], None]]]
+) -> None:
+    """Good calls that are all open at the same time. Args: calls: what each sends, and what checks it.
+
+    Raises: AssertionError, TimeoutError.
+    """
+    all_open = asyncio.Event()
+    opened: set[int] = set()
+
+    async def one(number: int, first: Sent, rest: Sequence[Sent], check: Callable[[Ended], None]) -> None:
+        def on_response(_: object) -> None:
+            opened.add(number)
+            if len(opened) == len(calls):
+                all_open.set()
+
+        while True:
+            ended = await call(channel, method, [first, all_open, *rest], on_response=on_response)
+            # A call that was cut off gives its place back a moment later.
+            if number in opened or ended.code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                return check(ended)
+
+    async with asyncio.timeout(LONGEST_CALL_S), asyncio.TaskGroup() as tasks:
+        for number, ((first, *rest), check) in enumerate(calls):
+            tasks.create_task(one(number, first, rest, check))
 
 
 async def ask(channel: grpc.aio.Channel, method: Method, message: Message | bytes, *, leaves: bool = False) -> Ended:

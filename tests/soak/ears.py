@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 import grpc
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from services.common.audio import pcm16_of, wav_of
 from tests.services.stt.serving import Request, assistant, config
 from tests.services.stt.serving import audio as messages_of
-from tests.soak.calls import Ended, Method, ask, assert_refused, call
+from tests.soak.calls import Ended, Method, Sent, ask, assert_refused, call, fill
 
 _RATE_HZ = 16_000
 _STREAM = Method("/avatar.stt.v1.SpeechToTextService/StreamingRecognize", stt_pb2.StreamingRecognizeResponse)
@@ -97,37 +97,23 @@ class Ears:
                 # In the middle of everything: at once, while it is heard, while the final is awaited.
                 stays_for = 0 if way == "leave" else rng.randrange(1, 4)
                 sent_until = rng.randrange(1, 150)
-                never = [asyncio.Event()]
-                messages = [*_spoken(sound, rng)[:sent_until], *(never if rng.random() < 0.5 else [])]
+                messages: list[Sent] = [*_spoken(sound, rng)[:sent_until]]
+                if rng.random() < 0.5:
+                    # Nobody sets it: the caller falls silent.
+                    messages.append(asyncio.Event())
                 return way, await call(channel, _STREAM, messages, leaves_after=stays_for, hangs_up=way == "hang up")
 
     async def fill(self, channel: grpc.aio.Channel) -> None:
         """Every place takes a good call, all at the same time. Raises: AssertionError, TimeoutError."""
-        may_speak = asyncio.Event()
-        open_calls = 0
 
-        async def good(index: int) -> None:
-            nonlocal open_calls
-            first, *rest = _spoken(self._sounds[index])
-            is_open = False
+        def check(index: int) -> Callable[[Ended], None]:
+            def is_heard(ended: Ended) -> None:
+                assert self._final(ended) == self._texts[index]
 
-            def heard(_: object) -> None:
-                nonlocal open_calls, is_open
-                if not is_open:
-                    is_open = True
-                    open_calls += 1
-                if open_calls == self._max_streams:
-                    may_speak.set()
+            return is_heard
 
-            while not is_open:
-                ended = await call(channel, _STREAM, [first, may_speak, *rest], on_response=heard)
-                # A call that was cut off gives its place back a moment later.
-                assert is_open or ended.code is grpc.StatusCode.RESOURCE_EXHAUSTED, ended.details
-            assert self._final(ended) == self._texts[index]
-
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(self._max_streams):
-                tasks.create_task(good(number % len(self._sounds)))
+        indices = [number % len(self._sounds) for number in range(self._max_streams)]
+        await fill(channel, _STREAM, [(_spoken(self._sounds[index]), check(index)) for index in indices])
 
     def _final(self, ended: Ended) -> str:
         """The text of a call that went well. Raises: AssertionError if it did not, or has another's results."""

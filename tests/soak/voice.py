@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from services.common.audio import samples_of_pcm16
 from tests.services.tts.serving import End, Request, config, text
-from tests.soak.calls import Ended, Method, ask, assert_refused, call
+from tests.soak.calls import Ended, Method, Sent, ask, assert_refused, call, fill
 
 _STREAM = Method("/avatar.tts.v1.TextToSpeechService/StreamingSynthesize", tts_pb2.StreamingSynthesizeResponse)
 _WHOLE = Method("/avatar.tts.v1.TextToSpeechService/Synthesize", tts_pb2.SynthesizeResponse)
@@ -87,8 +87,10 @@ class Voice:
                 return "malformed", ended
             case way:
                 stays_for = 0 if way == "leave" else rng.randrange(1, 5)
-                never = [asyncio.Event()] if rng.random() < 0.5 else []
-                messages = [config(), *_in_pieces(mine, said, rng), *_in_pieces(f"{mine}2", said, rng), *never]
+                messages: list[Sent] = [config(), *_in_pieces(mine, said, rng), *_in_pieces(f"{mine}2", said, rng)]
+                if rng.random() < 0.5:
+                    # Nobody sets it: the caller falls silent.
+                    messages.append(asyncio.Event())
                 return way, await call(channel, _STREAM, messages, leaves_after=stays_for, hangs_up=way == "hang up")
 
     async def _interrupted(self, channel: grpc.aio.Channel, mine: str, index: int, rng: Random) -> Ended:
@@ -101,8 +103,7 @@ class Voice:
 
         cancel = Request(cancel=Request.Cancel(utterance_id=mine if rng.random() < 0.5 else ""))
         after = _in_pieces(f"{mine}2", self._texts[index], rng)
-        messages = [config(), *_in_pieces(mine, " ".join(self._texts), rng), is_spoken, cancel, *after]
-        # Refused, there is nothing to wait for.
+        messages: list[Sent] = [config(), *_in_pieces(mine, " ".join(self._texts), rng), is_spoken, cancel, *after]
         ended = await call(channel, _STREAM, messages, on_response=heard)
         if ended.code is grpc.StatusCode.OK:
             self._check(ended, {mine: None, f"{mine}2": index})
@@ -110,36 +111,17 @@ class Voice:
 
     async def fill(self, channel: grpc.aio.Channel) -> None:
         """Every place takes a good call, all at the same time. Raises: AssertionError, TimeoutError."""
-        may_speak = asyncio.Event()
-        open_calls = 0
 
-        async def good(number: int) -> None:
-            nonlocal open_calls
-            is_open = False
-            index = number % len(self._texts)
+        def check(index: int) -> Callable[[Ended], None]:
+            return lambda ended: self._check(ended, {"full": index})
 
-            def heard(_: object) -> None:
-                nonlocal open_calls, is_open
-                if not is_open:
-                    is_open = True
-                    open_calls += 1
-                if open_calls == self._max_streams:
-                    may_speak.set()
-
-            while not is_open:
-                messages = [config(), may_speak, text("full", self._texts[index], last=True)]
-                ended = await call(channel, _STREAM, messages, on_response=heard)
-                # A call that was cut off gives its place back a moment later.
-                assert is_open or ended.code is grpc.StatusCode.RESOURCE_EXHAUSTED, ended.details
-            assert ended.code is grpc.StatusCode.OK, ended.details
-            self._check(ended, {"full": index})
-
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(self._max_streams):
-                tasks.create_task(good(number))
+        indices = [number % len(self._texts) for number in range(self._max_streams)]
+        said = [[config(), text("full", self._texts[index], last=True)] for index in indices]
+        await fill(channel, _STREAM, list(zip(said, map(check, indices), strict=True)))
 
     def _check(self, ended: Ended, mine: dict[str, int | None]) -> None:
-        """Only the caller's utterances were spoken, each to its end. Args: mine: their texts; None was dropped."""
+        """All went well, and only the caller's utterances were spoken. Args: mine: their texts; None was dropped."""
+        assert ended.code is grpc.StatusCode.OK, ended.details
         assert not any(response.HasField("warning") for response in ended.responses), ended.responses[-1]
         ends = [response.utterance_end for response in ended.responses if response.HasField("utterance_end")]
         assert [end.utterance_id for end in ends] == list(mine)
