@@ -39,7 +39,7 @@ SEED = int(os.environ.get("AVATAR_SOAK_SEED", "1"))
 ROUNDS = max(3, int(SOAK_S // 60))
 MAX_STREAMS, CALLERS = 4, 6
 IDLE_S = 5.0
-# Streams have threads of their own, and glibc a heap for each of the first sixteen threads: free memory, which grows for
+# Streams have threads of their own, and glibc a heap for each of the first sixteen: free memory, which grows for
 # minutes until each heap has seen its busiest moment, and hides what leaks. With two it is there after the first round.
 FEW_HEAPS = {"MALLOC_ARENA_MAX": "2"}
 MAX_GROWTH_MIB = 24.0
