@@ -63,8 +63,8 @@ async def measure(given: argparse.Namespace) -> Record:
             )
             rows.append(_row(one, heard))
             raw[one.name] = asdict(heard)
-    engine = {"engine": health.engine.name, "reason": health.engine.reason}
-    return Record("inputs", rows, engine | {"reader": given.reader, "real_time": not given.fast}, raw)
+    settings = {"engine": health.engine.name, "reader": given.reader, "real_time": not given.fast}
+    return Record("inputs", rows, settings, raw)
 
 
 def _row(one: Input, heard: Heard) -> Row:
