@@ -26,6 +26,17 @@ sys.argv = [sys.argv[1]]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 
+LOADING_A_MODEL = """
+import sys
+from services.common import start
+
+async def serve():
+    import onnxruntime
+    onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+
+start.run(serve())
+"""
+
 
 def ended(*command: str, env: Mapping[str, str]) -> tuple[int, list[str]]:
     """Exit status of a process that cannot begin, and what it printed."""
@@ -43,6 +54,15 @@ def data(tmp_path: Path) -> Path:
     """A data directory with every model, none of them anybody else's."""
     shutil.copytree(Settings().data_dir / "models", tmp_path / "models")
     return tmp_path
+
+
+def test_no_process_lets_the_models_library_keep_a_record_of_who_runs_it(tmp_path: Path) -> None:
+    model = str(model_path(Settings().data_dir, STT.name))
+    env = {name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "CI")}
+    env |= {name: str(tmp_path) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_DATA_HOME")}
+    subprocess.run([sys.executable, "-c", LOADING_A_MODEL, model], cwd=ROOT, env=env, check=True, timeout=60)
+    # With its telemetry on, the library would begin a session file here, to be sent to its maker.
+    assert list(tmp_path.rglob("*")) == []
 
 
 @pytest.mark.slow
