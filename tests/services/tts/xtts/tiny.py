@@ -27,8 +27,9 @@ def write_official_folder(
 ) -> None:
     """The model's files.
 
-    Args: speakers: names of the voices in it; tokens: after which it has said any text; temperature: at which tokens are
-        drawn, None for the published one.
+    Args:
+        speakers: names of the voices in it; tokens: after which it has said any text.
+        temperature: at which tokens are drawn, None for the published one.
     """
     from services.tts.engines.xtts import random_weights
 
