@@ -33,15 +33,13 @@ from tests.soak.usage import Usage, usage_of
 from tests.soak.voice import Voice
 from tests.stack import Program, Started, free_ports, started
 from tools.bench.record import Record, Row, row
+from tools.cli.processes import FRUGAL
 
 SOAK_S = float(os.environ.get("AVATAR_SOAK_S", "40"))
 SEED = int(os.environ.get("AVATAR_SOAK_SEED", "1"))
 ROUNDS = max(3, int(SOAK_S // 60))
 MAX_STREAMS, CALLERS = 4, 6
 IDLE_S = 5.0
-# Streams have threads of their own, and glibc a heap for each of the first sixteen: free memory, which grows for
-# minutes until each heap has seen its busiest moment, and hides what leaks. With two it is there after the first round.
-FEW_HEAPS = {"MALLOC_ARENA_MAX": "2"}
 MAX_GROWTH_MIB = 24.0
 # gRPC's own threads come and go with the work, and each has a descriptor or two.
 MAX_MORE = 6
@@ -90,7 +88,7 @@ def programs(folder: Path) -> Iterator[tuple[Target, Program]]:
         settings |= {"ENGINE": name, "DRAIN__ANNOUNCE_S": 0}
         env = {f"{section.upper()}_{key}": str(value) for key, value in settings.items()}
         command = [sys.executable, "-m", f"services.{module}", *([section] if section != module else [])]
-        return Target(name, port, callers), Program(name, command, env | FEW_HEAPS | {"OMP_NUM_THREADS": "1"}, port)
+        return Target(name, port, callers), Program(name, command, env | FRUGAL, port)
 
     torchaudio_stand_in.install()
     tiny.write_official_folder(folder / "xtts", temperature=0.0)
