@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from services.tts.engines.xtts.checkpoint import installed_library
@@ -26,7 +27,8 @@ LANGUAGES = ("en", "es", "fr", "de", "it", "pt", "pl", "tr", "ru", "nl", "cs", "
 SPEAKERS = ("Random One", "Random Two")
 _LETTERS = (*range(33, 127), *range(0xA1, 0x180), *range(0x400, 0x460))
 _ARABIC = "،؟ابتثجحخدذرزسشصضطظعغفقكلمنهويىئءؤةأإآ"
-_PEAK = 0.3
+# Root mean square of the quietest speaker's sound: -20 dBFS; and samples at its ends that are not counted.
+_LOUDNESS, _END = 0.1, 2000
 # Lengths of the stop's direction, in what is carried on and in its head; and what the head asks of anything else.
 _STOP, _STOP_HEAD, _STOP_BIAS = 300.0, 4.0, -20.0
 
@@ -48,10 +50,6 @@ def write_official_folder(
     config = library.config(model_args=library.arguments(**_arguments(sizes)), languages=list(LANGUAGES))
     torch.manual_seed(seed)
     model = library.model(config, None, sizes.vocoder_channels)
-    with torch.no_grad():
-        _make_speak(model, sizes, tokens)
-    config.save_json(str(folder / "config.json"))
-    torch.save({"model": model.state_dict(), "config": config.to_dict()}, folder / "model.pth")
     voices = {
         name: {
             "gpt_cond_latent": torch.randn(1, CONDITIONING, sizes.width),
@@ -59,6 +57,11 @@ def write_official_folder(
         }
         for name in speakers
     }
+    with torch.no_grad():
+        _make_speak(model.gpt, sizes, tokens)
+        _make_loud(model.hifigan_decoder, sizes, [voice["speaker_embedding"] for voice in voices.values()])
+    config.save_json(str(folder / "config.json"))
+    torch.save({"model": model.state_dict(), "config": config.to_dict()}, folder / "model.pth")
     torch.save(voices, folder / "speakers_xtts.pth")
 
 
@@ -82,9 +85,8 @@ def _arguments(sizes: XttsSizes) -> dict[str, Any]:
     }
 
 
-def _make_speak(model: Any, sizes: XttsSizes, tokens: int) -> None:
+def _make_speak(gpt: Any, sizes: XttsSizes, tokens: int) -> None:
     """Weigh a fresh model so that text, voice and place are heard in what it says, and that it stops."""
-    gpt = model.gpt
     # Fresh position embeddings are so small that a wrong one would not be noticed.
     for positions in (gpt.mel_pos_embedding, gpt.text_pos_embedding):
         positions.emb.weight.normal_(0, 0.3)
@@ -100,9 +102,23 @@ def _make_speak(model: Any, sizes: XttsSizes, tokens: int) -> None:
     gpt.mel_pos_embedding.emb.weight[tokens - 1 :] += _STOP * stop
     gpt.mel_head.weight[sizes.stop_audio] = _STOP_HEAD * stop
     gpt.mel_head.bias[sizes.stop_audio] = _STOP_BIAS
-    voice = normalize(torch.randn(1, sizes.speaker_width, 1), dim=1)
-    sound = model.hifigan_decoder(torch.randn(1, 20, sizes.width), g=voice)
-    model.hifigan_decoder.waveform_decoder.conv_post.weight *= _PEAK / sound.abs().max()
+
+
+def _make_loud(decoder: Any, sizes: XttsSizes, speakers: Sequence[Tensor]) -> None:
+    """Weigh a fresh vocoder so that it makes noise.
+
+    A fresh one gives a constant, which no codec carries: its biases drown what comes in, and its last layer adds up
+    what is above zero.
+    """
+    vocoder = decoder.waveform_decoder
+    for name, bias in vocoder.named_parameters():
+        if name.endswith("bias"):
+            bias.zero_()
+    vocoder.conv_post.weight -= vocoder.conv_post.weight.mean(dim=-1, keepdim=True)
+    latents = torch.randn(1, 20, sizes.width)
+    # Narrow vocoders make more of one speaker than of another.
+    quietest = min(decoder(latents, g=speaker)[..., _END:-_END].std() for speaker in speakers)
+    vocoder.conv_post.weight *= _LOUDNESS / quietest
 
 
 def _write_vocabulary(file: Path, sizes: XttsSizes) -> None:
