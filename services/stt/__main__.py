@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -42,11 +43,15 @@ def _warm_up(engine: SpeechEngine, voice: VoiceDetector, turn_model: SmartTurn) 
     stream.close()
 
 
-async def serve(settings: SttSettings) -> None:
-    """Serve until SIGTERM. Raises: EngineError if the engine cannot run here, NotReadyError without the models."""
+async def serve(settings: SttSettings, load: Callable[[SttSettings], engines.Selection] = engines.load) -> None:
+    """Serve until SIGTERM.
+
+    Args: load: makes the engine.
+    Raises: EngineError if the engine cannot run here, NotReadyError without the models.
+    """
     with contextlib.ExitStack() as opened:
         async with running(settings, SERVICE_NAMES) as server:
-            selection = await asyncio.to_thread(engines.load, settings)
+            selection = await asyncio.to_thread(load, settings)
             opened.callback(selection.engine.close)
             vad = await asyncio.to_thread(load_session, model_path(settings.data_dir, "silero_vad.onnx"))
             turn_model = await asyncio.to_thread(SmartTurn, model_path(settings.data_dir, "smart-turn-v3.2-cpu.onnx"))

@@ -8,7 +8,10 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-BENCHES = ("conversation", "inputs", "liveportrait", "render", "sessions", "tts", "stt", "whisper", "wire", "xtts")
+BENCHES = (
+    *("conversation", "inputs", "liveportrait", "one_gpu", "render", "sessions"),
+    *("stt", "tts", "whisper", "wire", "xtts"),
+)
 
 
 def run(what: str, arguments: Sequence[str]) -> None:

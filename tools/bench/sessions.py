@@ -9,15 +9,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
 import shutil
-import signal
-import socket
-import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,10 +20,11 @@ from typing import Any
 import grpc
 from avatar.media.v1 import media_pb2
 from avatar.render.v1 import render_pb2, render_pb2_grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.common.timing import duration_of_s
-from tools.bench.record import ROOT, Record, Row, row
+from tools.bench import programs
+from tools.bench.programs import Program
+from tools.bench.record import Record, Row, row
 
 _Request = render_pb2.StreamingRenderRequest
 _FPS = 25
@@ -92,96 +88,33 @@ class Session:
     refused: str = ""
 
 
-class Service:
-    """A face service that runs. Attributes: started_s, ready_s: on the bench's clock."""
-
-    def __init__(self, process: asyncio.subprocess.Process, port: int, metrics_port: int, log: Path) -> None:
-        self.process = process
-        self.port = port
-        self._metrics_port = metrics_port
-        self.log = log
-        self.started_s = time.perf_counter()
-        self.ready_s = 0.0
-
-    def metrics(self) -> Mapping[str, float]:
-        """Every series of /metrics by its name and labels."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
-        pairs = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
-        return {name: float(value) for name, _, value in pairs}
-
-    async def health(self, channel: grpc.aio.Channel) -> media_pb2.EngineInfo:
-        answer = await render_pb2_grpc.RenderServiceStub(channel).GetHealth(render_pb2.GetHealthRequest())
-        return answer.engine
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-@contextlib.asynccontextmanager
-async def started(given: argparse.Namespace, data_dir: Path, weights: Path | None) -> AsyncIterator[Service]:
+def started(
+    given: argparse.Namespace, data_dir: Path, weights: Path | None
+) -> contextlib.AbstractAsyncContextManager[Program]:
     """The service, ready. Raises: RuntimeError with the end of its log if it does not become so."""
-    port, metrics_port = _free_port(), _free_port()
     streams = 4 * (given.sessions + given.idle) + 8
-    env = os.environ | {
-        "AVATAR_CONFIG": os.devnull,
+    env = {
         "AVATAR_DATA_DIR": str(data_dir),
         "RENDER_ENGINE": given.engine,
         "RENDER_DEVICE": given.device,
-        "RENDER_PORT": str(port),
-        "RENDER_METRICS_PORT": str(metrics_port),
         "RENDER_MAX_STREAMS": str(min(streams, 1000)),
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "proto/gen"), os.environ.get("PYTHONPATH", "")]),
         **({"RENDER_LIVEPORTRAIT_DIR": str(weights)} if weights else {}),
     }
-    log = data_dir / "render.log"
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "services.render", cwd=ROOT, env=env, stdout=output, stderr=output
-        )
-    service = Service(process, port, metrics_port, log)
-    try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            await _ready(service, channel)
-        yield service
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                await asyncio.wait_for(process.wait(), 60)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+    return programs.started("render", ["services.render"], env, data_dir, _READY_S)
 
 
-async def _ready(service: Service, channel: grpc.aio.Channel) -> None:
-    watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True)
-
-    async def serving() -> None:
-        async for answer in watch:
-            if answer.status == health_pb2.HealthCheckResponse.SERVING:
-                return
-
-    waiting = [asyncio.ensure_future(serving()), asyncio.ensure_future(service.process.wait())]
-    await asyncio.wait(waiting, timeout=_READY_S, return_when=asyncio.FIRST_COMPLETED)
-    is_ready = waiting[0].done() and service.process.returncode is None
-    for one in waiting:
-        one.cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)
-    if not is_ready:
-        raise RuntimeError(f"the service is not ready; its log ends with\n{service.log.read_text()[-3000:]}")
-    service.ready_s = time.perf_counter()
+async def engine_info(channel: grpc.aio.Channel) -> media_pb2.EngineInfo:
+    """Which engine the service runs, and by which path."""
+    answer = await render_pb2_grpc.RenderServiceStub(channel).GetHealth(render_pb2.GetHealthRequest())
+    return answer.engine
 
 
-async def _fast_after_s(service: Service, channel: grpc.aio.Channel) -> tuple[float | None, str]:
+async def fast_after_s(service: Program, channel: grpc.aio.Channel) -> tuple[float | None, str]:
     """How long after its start the fast path drew, and the path at the end; None if it never did."""
-    path = (await service.health(channel)).path
+    path = (await engine_info(channel)).path
     while path == "eager" and time.perf_counter() - service.started_s < _FAST_S:
         await asyncio.sleep(0.05)
-        path = (await service.health(channel)).path
+        path = (await engine_info(channel)).path
     fast = path.startswith("graph")
     return (time.perf_counter() - service.started_s if fast else None), path
 
@@ -288,13 +221,13 @@ def _named(engine: media_pb2.EngineInfo) -> str:
     return f"{engine.name} {engine.path}".strip()
 
 
-async def run(service: Service, given: argparse.Namespace, speaking: int, idle: int) -> tuple[list[Session], float]:
-    """Sessions at once. Returns: each, the speaking ones first; and how many seconds were counted."""
+async def run(port: int, given: argparse.Namespace, speaking: int, idle: int) -> tuple[list[Session], float]:
+    """Sessions at once, by a service's port. Returns: each, the speaking ones first; and the seconds counted."""
     # Each has a connection of its own, as replicas of an orchestrator would.
     async with contextlib.AsyncExitStack() as held:
         channels = [
             await held.enter_async_context(
-                grpc.aio.insecure_channel(f"127.0.0.1:{service.port}", options=[("grpc.use_local_subchannel_pool", 1)])
+                grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)])
             )
             for _ in range(speaking + idle)
         ]
@@ -338,7 +271,7 @@ def _late_share(session: Session, useful_s: float) -> float:
     return (late + lost) / max(session.asked, 1)
 
 
-async def _frames_ms(service: Service, size: int, count: int) -> list[float]:
+async def _frames_ms(service: Program, size: int, count: int) -> list[float]:
     """One session's first frames, each asked for when the one before has come."""
     spent_ms = []
     async with grpc.aio.insecure_channel(f"127.0.0.1:{service.port}") as channel:
@@ -362,23 +295,23 @@ async def _frames_ms(service: Service, size: int, count: int) -> list[float]:
     return spent_ms
 
 
-async def _start(service: Service, given: argparse.Namespace, name: str) -> tuple[list[Row], str]:
+async def _start(service: Program, given: argparse.Namespace, name: str) -> tuple[list[Row], str]:
     """What a start gave, once the fast path has come or has been given up."""
     rows = [row(f"{name} start: process to ready", "s", [service.ready_s - service.started_s], "20", "10")]
     first = await _frames_ms(service, given.size, 100)
     rows.append(row(f"{name} start: first frame, against the hundredth", "", [first[0] / first[-1]], "1.5"))
     rows.append(row(f"{name} start: first hundred frames, asked to there", "ms", first))
     async with grpc.aio.insecure_channel(f"127.0.0.1:{service.port}") as channel:
-        fast_s, path = await _fast_after_s(service, channel)
-        engine = _named(await service.health(channel))
+        fast_s, path = await fast_after_s(service, channel)
+        engine = _named(await engine_info(channel))
     if fast_s is not None:
         must = "20" if name == "second" else ""
         rows.append(row(f"{name} start: process to the fast path", "s", [fast_s], must, note=path))
-        await _calibrated(service, path)
+        await calibrated(service, path)
     return rows, engine
 
 
-async def _calibrated(service: Service, path: str) -> None:
+async def calibrated(service: Program, path: str) -> None:
     """Return once the service has measured what it can draw by that path."""
     limit_s = time.perf_counter() + _FAST_S
     while not any(
@@ -392,7 +325,7 @@ async def _calibrated(service: Service, path: str) -> None:
 _MEMORY = ("process_resident_memory_bytes", 'avatar_render_device_bytes{kind="used"}')
 
 
-async def _load(service: Service, given: argparse.Namespace, name: str, speaking: int, idle: int) -> list[Row]:
+async def _load(service: Program, given: argparse.Namespace, name: str, speaking: int, idle: int) -> list[Row]:
     """What so many sessions get, and how the service's memory grows meanwhile."""
     held: list[Mapping[str, float]] = []
 
@@ -403,7 +336,7 @@ async def _load(service: Service, given: argparse.Namespace, name: str, speaking
         await asyncio.sleep(max(given.seconds - 2 * _SETTLE_S, 1.0))
         held.append(await asyncio.to_thread(service.metrics))
 
-    (sessions, seconds), _ = await asyncio.gather(run(service, given, speaking, idle), look())
+    (sessions, seconds), _ = await asyncio.gather(run(service.port, given, speaking, idle), look())
     rows = rows_of(f"{name}, speaking", sessions[:speaking], seconds, given.useful_ms / 1000)
     if idle:
         rows += rows_of(f"{name}, idle", sessions[speaking:], seconds, given.useful_ms / 1000)
@@ -418,7 +351,7 @@ async def _load(service: Service, given: argparse.Namespace, name: str, speaking
     return rows
 
 
-def _weights(given: argparse.Namespace, data_dir: Path) -> tuple[Path | None, str]:
+def face_weights(given: argparse.Namespace, data_dir: Path) -> tuple[Path | None, str]:
     """The folder of weights, and what they are."""
     if given.engine == "mesh":
         return None, "none"
@@ -440,7 +373,7 @@ async def measure(given: argparse.Namespace) -> Record:
         data_dir.mkdir(parents=True, exist_ok=True)
         if given.models is not None and not (data_dir / "models").exists():
             (data_dir / "models").symlink_to(given.models.resolve())
-        weights, words = await asyncio.to_thread(_weights, given, data_dir)
+        weights, words = await asyncio.to_thread(face_weights, given, data_dir)
         rows: list[Row] = []
         if given.first_start:
             shutil.rmtree(data_dir / "compiled", ignore_errors=True)

@@ -42,23 +42,30 @@ class _Encoding:
 
 
 class _NumberedWords:
-    """A tokenizer for which each token is a word, its number."""
+    """A tokenizer for which each token is a word: those that were given, and then over again."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._words = words
+        self._numbers = {word: number for number, word in enumerate(words)}
 
     def encode(self, sequence: str, *, add_special_tokens: bool) -> _Encoding:
         assert not add_special_tokens
-        return _Encoding([int(word.removeprefix("w")) for word in sequence.split() if word.startswith("w")])
+        return _Encoding([self._numbers[word] for word in sequence.split() if word in self._numbers])
 
     def decode(self, ids: list[int]) -> str:
-        return "".join(f" w{number}" for number in ids)
+        return "".join(f" {self._words[number % len(self._words)]}" for number in ids)
 
     def get_vocab_size(self) -> int:
         return _FIRST_SPECIAL
 
 
-def made_up_vocabulary() -> Vocabulary:
-    """The special tokens of large-v3, with one language."""
+_WORDS = tuple(f"w{number}" for number in range(_FIRST_SPECIAL))
+
+
+def made_up_vocabulary(words: Sequence[str] = _WORDS) -> Vocabulary:
+    """The special tokens of large-v3, with one language. Args: words: what the others stand for, in their order."""
     return Vocabulary(
-        tokenizer=_NumberedWords(),
+        tokenizer=_NumberedWords(words),
         end=_FIRST_SPECIAL,
         start=50_258,
         languages={"en": 50_259},
@@ -114,23 +121,17 @@ class Paced:
 def figures(given: argparse.Namespace) -> tuple[list[Row], dict[str, str]]:
     """All rows of the record, and what was left out, with its reason."""
     device = device_of(given.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    dtype = torch.float16 if device.type == "cuda" else torch.float32
     start_s = time.perf_counter()
     if given.model:
         folder = files.find(str(given.model), Path())
         sizes = files.read_sizes(folder.path)
-        network = weights.load(folder, sizes, device, dtype)
+        network = weights.load(folder, sizes, device, _number_on(device))
         heads = files.read_generation(folder.path, sizes).alignment_heads
+        runtime = TorchRuntime(
+            network, made_up_vocabulary(), files.Generation((), (), heads), device, _power_of_two(given.max_batch)
+        )
     else:
-        sizes = _NARROW if given.random_weights == "narrow" else OFFICIAL[given.random_weights]
-        network = weights.random_network(sizes, device, dtype)
-        # Else the first token follows itself for ever, and texts that are alike say little.
-        network.decoder.embed_positions.weight.data.mul_(_PLACES_COUNT)
-        last = range(sizes.decoder_layers * sizes.decoder_heads)[-_ALIGNMENT_HEADS:]
-        heads = tuple(divmod(number, sizes.decoder_heads) for number in last)
-    vocabulary = made_up_vocabulary()
-    batch = 1 << (given.max_batch.bit_length() - 1)
-    runtime = TorchRuntime(network, vocabulary, files.Generation((), (), heads), device, batch)
+        runtime = random_runtime(given.random_weights, device, given.max_batch, made_up_vocabulary())
     rows = [row("ready: networks and graphs", "s", [time.perf_counter() - start_s], note=runtime.description)]
     left_out = {"CUDA graphs": runtime.recorder.failure, "Triton": runtime.without_fused}
     left_out = {what: reason for what, reason in left_out.items() if reason}
@@ -139,13 +140,32 @@ def figures(given: argparse.Namespace) -> tuple[list[Row], dict[str, str]]:
     if given.plain_repeat:
         rows += _others(runtime, sound, given, left_out)
     paced = Paced(runtime, given.tokens_per_second)
-    engine = WhisperEngine(paced, vocabulary)
+    engine = WhisperEngine(paced, runtime.vocabulary)
     try:
         for streams in given.streams:
             rows += _live(engine, paced, sound, streams, given)
     finally:
         engine.close()
     return rows, left_out
+
+
+def random_runtime(size: str, device: torch.device, max_batch: int, vocabulary: Vocabulary) -> TorchRuntime:
+    """A runtime with random weights. Args: size: an official one, or "narrow"; max_batch: windows at once, or fewer."""
+    sizes = _NARROW if size == "narrow" else OFFICIAL[size]
+    network = weights.random_network(sizes, device, _number_on(device))
+    # Else the first token follows itself for ever, and texts that are alike say little.
+    network.decoder.embed_positions.weight.data.mul_(_PLACES_COUNT)
+    last = range(sizes.decoder_layers * sizes.decoder_heads)[-_ALIGNMENT_HEADS:]
+    heads = tuple(divmod(number, sizes.decoder_heads) for number in last)
+    return TorchRuntime(network, vocabulary, files.Generation((), (), heads), device, _power_of_two(max_batch))
+
+
+def _number_on(device: torch.device) -> torch.dtype:
+    return torch.float16 if device.type == "cuda" else torch.float32
+
+
+def _power_of_two(most: int) -> int:
+    return 1 << (most.bit_length() - 1)
 
 
 def _voice(seconds: float) -> NDArray[np.float32]:
