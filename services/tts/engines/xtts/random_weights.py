@@ -111,9 +111,12 @@ def _make_loud(decoder: Any, sizes: XttsSizes, speakers: Sequence[Tensor]) -> No
     what is above zero.
     """
     vocoder = decoder.waveform_decoder
-    for name, bias in vocoder.named_parameters():
+    for name, weight in vocoder.named_parameters():
         if name.endswith("bias"):
-            bias.zero_()
+            weight.zero_()
+        elif name.startswith("cond"):
+            # A voice is the same all the time: it is to be heard in the noise, and not to make a tone of it.
+            weight *= 0.1
     vocoder.conv_post.weight -= vocoder.conv_post.weight.mean(dim=-1, keepdim=True)
     latents = torch.randn(1, 20, sizes.width)
     # Narrow vocoders make more of one speaker than of another.
