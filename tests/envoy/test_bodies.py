@@ -228,7 +228,10 @@ async def test_bodies_that_are_still_coming_take_places_and_those_who_vanish_giv
 ) -> None:
     for _ in range(3):
         callers = [await uploading.connect(f"/transcribe HTTP/1.1\r\nContent-Length: {2 * MIB}") for _ in range(PLACES)]
+        # Nobody else asks before all of them are there: one who finds no place is refused, and does not come again.
         async with asyncio.timeout(20):
+            while await counted(uploading.edge, "http.stt.downstream_rq_active") < PLACES:
+                pass
             while (await uploading.heard(MIB))[0] != 429:
                 pass
         for _, writer in callers:

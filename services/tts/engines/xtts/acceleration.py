@@ -23,6 +23,8 @@ def accelerate(gpt: Gpt, decoding: Decoding, waveforms: Waveforms, device: torch
     Args: compiled: as of `XttsEngine`.
     Returns: "graph+triton", "graph", "triton" or "eager", the fastest that runs.
     """
+    # cuDNN's attention makes a plan for each shape that it has not seen, 30 ms of the CPU's time, and texts have many.
+    torch.backends.cuda.enable_cudnn_sdp(False)  # noqa: FBT003 - PyTorch's own
     with torch.cuda.device(device):
         kernels = "triton"
         try:
@@ -31,18 +33,32 @@ def accelerate(gpt: Gpt, decoding: Decoding, waveforms: Waveforms, device: torch
         except UnavailableError as missing:
             log.warning("xtts_without_kernels", reason=str(missing))
             kernels = ""
-        try:
-            recorder = Recorder()
-            decoding.warm_up(recorder)
-            waveforms.warm_up(recorder)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as failed:
-            log.warning("xtts_without_graphs", reason=next(iter(str(failed).splitlines()), ""))
-            decoding.forget_graphs()
-            waveforms.forget_graphs()
-            return kernels or "eager"
-        return f"graph+{kernels}" if kernels else "graph"
+        has_graphs = _recorded(decoding)
+        _recorded(waveforms)
+    return "+".join([*["graph"] * has_graphs, *[kernels] * bool(kernels)]) or "eager"
+
+
+def _recorded(of: Decoding | Waveforms) -> bool:
+    """Whether its graphs could be recorded; else it goes on without."""
+    try:
+        of.warm_up(Recorder())
+        torch.cuda.synchronize()
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as failed:
+        log.warning("xtts_without_graphs", of=type(of).__name__, reason=next(iter(str(failed).splitlines()), ""))
+        of.forget_graphs()
+        _end_capture_of_chance()
+        return False
+    return True
+
+
+def _end_capture_of_chance() -> None:
+    """A capture that failed leaves the generator as if it went on, and then nothing can be drawn any more."""
+    generator = torch.cuda.default_generators[torch.cuda.current_device()]
+    fresh = torch.Generator(generator.device)
+    fresh.seed()
+    generator.graphsafe_set_state(fresh.graphsafe_get_state())
 
 
 def _device_name() -> str:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from services.common.errors import EngineError
+from services.common.errors import EngineError, NotReadyError
 from services.common.log import get_logger
 from services.tts.engines.xtts.decoding import Decoding, Newcomer
 from services.tts.engines.xtts.sizes import SAMPLE_RATE_HZ
@@ -73,6 +74,10 @@ class Conductor:
     """Owns the decoding and the vocoder; speakers ask it from threads of their own."""
 
     def __init__(self, decoding: Decoding, waveforms: Waveforms, device: torch.device) -> None:
+        """Returns once a text was said that nobody hears: its thread's first use of the device takes long.
+
+        Raises: NotReadyError if that fails.
+        """
         self._decoding = decoding
         self._waveforms = waveforms
         self._device = device
@@ -80,8 +85,13 @@ class Conductor:
         self._waiting: deque[Recital] = deque()
         self._rows: dict[int, Recital] = {}
         self._closing = False
+        self._rehearsed: Future[None] = Future()
         self._thread = threading.Thread(target=self._work, name="xtts", daemon=True)
         self._thread.start()
+        try:
+            self._rehearsed.result()
+        except RuntimeError as failed:
+            raise NotReadyError(f"XTTS cannot speak on {self._device}: {failed}") from failed
 
     def recite(
         self, tokens: Tensor, conditioning: Tensor, speaker: Tensor, speaking_rate: float
@@ -125,8 +135,13 @@ class Conductor:
         self._thread.join(_SHORTEST_STOP_S)
 
     def _work(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.set_device(self._device)
+        try:
+            with torch.inference_mode():
+                self._rehearse()
+        except RuntimeError as failed:
+            self._rehearsed.set_exception(failed)
+            return
+        self._rehearsed.set_result(None)
         while self._wait():
             try:
                 with torch.inference_mode():
@@ -136,6 +151,12 @@ class Conductor:
                 log.exception("xtts_failed")
                 self._end_all(EngineError(f"the voice model failed: {failed}"))
         self._end_all(EngineError("the voice model was closed"))
+
+    def _rehearse(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.set_device(self._device)
+        self._decoding.rehearse()
+        self._waveforms.rehearse()
 
     def _wait(self) -> bool:
         """Return once there is something to do; False to end."""
@@ -216,11 +237,18 @@ class Conductor:
         with self._wakes:
             for recital in (*self._rows.values(), *self._waiting):
                 recital.failure, recital.is_over = why, True
-            for row in self._rows:
-                self._decoding.leave(row)
+            rows = list(self._rows)
             self._rows.clear()
             self._waiting.clear()
             self._wakes.notify_all()
+        try:
+            for row in rows:
+                self._decoding.leave(row)
+        except RuntimeError:
+            # After some errors a device does nothing any more for this process.
+            log.exception("xtts_lost_its_device")
+            with self._wakes:
+                self._closing = True
 
 
 def _wants(recital: Recital) -> bool:

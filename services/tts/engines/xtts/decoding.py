@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from services.tts.engines.xtts.fused import FusedStep
 from services.tts.engines.xtts.gpt import Cache, Gpt, Step
-from services.tts.engines.xtts.graphs import Graph, Recorder
+from services.tts.engines.xtts.graphs import Recorder
 from services.tts.engines.xtts.sampling import Sampling, drawn
+from services.tts.engines.xtts.sizes import CONDITIONING
 
 # Rows and lengths of the cache for which a step is captured; others take the next larger one.
 _ROWS = (1, 2, 4, 8, 16, 32, 64)
@@ -55,7 +57,7 @@ class Decoding:
         )
         # Positions of the cache: where each row's speech begins, and where it is at most; 0 for a free row.
         self._begins, self._lengths = [0] * rows, [0] * rows
-        self._graphs: dict[tuple[int, int], Graph] = {}
+        self._graphs: dict[tuple[int, int], Callable[[], None]] = {}
 
     @property
     def rows(self) -> int:
@@ -81,13 +83,17 @@ class Decoding:
     @torch.inference_mode()
     def warm_up(self, recorder: Recorder) -> None:
         """Record a step for every number of rows, while none is taken. On a GPU only."""
-        for rows in sorted({*(size for size in _ROWS if size < self.rows), self.rows}):
-            for length in self._reaches:
+        for rows in sorted({*(size for size in _ROWS if size < self.rows), self.rows}, reverse=True):
+            for length in reversed(self._reaches):
+                self._graphs[rows, length] = recorder.record(partial(self._draw, rows, length))
 
-                def step(rows: int = rows, length: int = length) -> Tensor:
-                    return self._draw(rows, length)
-
-                self._graphs[rows, length] = recorder.record(step)
+    def rehearse(self) -> None:
+        """Say a little that nobody hears, while no row is taken."""
+        conditioning = torch.zeros((1, CONDITIONING, self._sizes.width), device=self._tokens.device)
+        self.join([Newcomer(0, conditioning, torch.ones(min(64, self._sizes.max_text), dtype=torch.int64))])
+        self.advance(2)
+        self.progress()
+        self.leave(0)
 
     @torch.inference_mode()
     def join(self, newcomers: Sequence[Newcomer]) -> None:
@@ -136,8 +142,8 @@ class Decoding:
         for _ in range(steps):
             reach = max(self._lengths[row] for row in taken) + 1
             length = next(length for length in self._reaches if reach <= length)
-            if graph := self._graphs.get((rows, length)):
-                graph.replay()
+            if replay := self._graphs.get((rows, length)):
+                replay()
             else:
                 self._draw(rows, length)
             for row in taken:
@@ -155,8 +161,8 @@ class Decoding:
         """What a row has said, shape (count, width); it changes when somebody else joins the row."""
         return self._latents[row, :count]
 
-    def _draw(self, count: int, length: int) -> Tensor:
-        """One step of the first `count` rows; those that do not run stay as they are. Returns: their new tokens."""
+    def _draw(self, count: int, length: int) -> None:
+        """One step of the first `count` rows; those that do not run stay as they are."""
         tokens, spoken, positions = self._tokens[:count], self._spoken[:count], self._positions[:count]
         seen, runs = self._seen[:count], self._runs[:count]
         rows = torch.arange(count, device=tokens.device)
@@ -172,4 +178,3 @@ class Decoding:
         spoken += goes
         positions += goes
         runs &= ~(goes & ((following == self._sizes.stop_audio) | (spoken >= self._sizes.max_audio)))
-        return tokens

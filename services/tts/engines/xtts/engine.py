@@ -62,7 +62,7 @@ class XttsEngine:
         """
         self._device = _device_of(device)
         published = Published(folder)
-        # Half the bytes are half the time of a step. The vocoder adds up hundreds of times more, and stays exact.
+        # Half the bytes are half the time of a step. The vocoder adds up hundreds of times more, and keeps float32.
         number = torch.float16 if self._device.type == "cuda" else torch.float32
         try:
             gpt = published.gpt.to(self._device, number)

@@ -62,13 +62,14 @@ class FusedStep:
         Args: cache: of the rows that will be served, whose shape and kind is taken.
         Raises: UnavailableError if Triton cannot compile, or computes something else.
         """
-        from triton import TritonError
-
         # A row alone is computed in a way of its own.
         for rows in sorted({1, min(cache.keys.shape[1], 2)}):
             try:
                 distance = self._distance(rows, cache)
-            except (TritonError, RuntimeError, OSError) as error:
+            except torch.OutOfMemoryError:
+                raise
+            # A compiler's edge: it finds none of its tools, or does not know the device.
+            except Exception as error:
                 first = next(iter(str(error).splitlines()), type(error).__name__)
                 raise UnavailableError(f"Triton cannot compile for this device: {first}") from error
             # A number that is none is not less, either.
@@ -87,5 +88,5 @@ class FusedStep:
         return float((found - wanted).norm() / wanted.norm())
 
 
-# Relative L2 of latents; float16 alone makes about a hundredth of noise in the cache.
-_TOLERANCE = 0.03
+# Relative L2 of latents; float16 alone makes two thousandths.
+_TOLERANCE = 0.01

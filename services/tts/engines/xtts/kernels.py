@@ -14,7 +14,7 @@ from torch import Tensor
 # Rows and outputs of a tile: the least that the tensor cores take. What is not there is neither read nor written.
 _ROWS, _OUTPUTS = 16, 16
 # A row alone has no use for them: its sums are spread over all threads, and its outputs over all processors.
-_OUTPUTS_OF_ONE = 8
+_OUTPUTS_OF_ONE = 4
 _INPUTS, _INPUTS_OF_ONE = 256, 1024
 _POSITIONS = 128
 
@@ -51,13 +51,16 @@ def normed_linear_kernel(
     m = tl.program_id(1) * rows + tl.arange(0, rows)
     k = tl.arange(0, width)
     # First, because it is what takes the time.
-    w = tl.load(weight + n[None, :] * width + k[:, None], (n < outputs)[None, :], 0.0)
+    if rows == 1:
+        w = tl.load(weight + n[:, None] * width + k[None, :], (n < outputs)[:, None], 0.0)
+    else:
+        w = tl.load(weight + n[None, :] * width + k[:, None], (n < outputs)[None, :], 0.0)
     read = tl.load(x + m[:, None] * width + k[None, :], (m < count)[:, None], 0.0).to(tl.float32)
     centred = read - tl.sum(read, 1)[:, None] / width
     scale = 1.0 / tl.sqrt(tl.sum(centred * centred, 1) / width + eps)
     normed = centred * scale[:, None] * tl.load(gain + k)[None, :] + tl.load(shift + k)[None, :]
     if rows == 1:
-        total = tl.sum(tl.reshape(normed, (width, 1)) * w.to(tl.float32), 0)[None, :]
+        total = tl.sum(normed * w.to(tl.float32), 1)[None, :]
     else:
         total = tl.dot(normed.to(w.dtype), w)
     total += tl.load(bias + n, n < outputs, 0.0)[None, :].to(tl.float32)
@@ -89,14 +92,19 @@ def added_linear_kernel(
     """
     n = tl.program_id(0) * tile + tl.arange(0, tile)
     m = tl.program_id(1) * rows + tl.arange(0, rows)
-    total = tl.zeros((rows, tile), tl.float32)
-    for begin in range(0, inputs, block):
-        k = begin + tl.arange(0, block)
-        w = tl.load(weight + n[None, :] * inputs + k[:, None], (n < outputs)[None, :], 0.0)
-        if rows == 1:
-            read = tl.load(a + tl.program_id(1) * inputs + k).to(tl.float32)
-            total += tl.sum(read[:, None] * w.to(tl.float32), 0)[None, :]
-        else:
+    if rows == 1:
+        part = tl.zeros((tile, block), tl.float32)
+        for begin in tl.static_range(0, inputs, block):
+            k = begin + tl.arange(0, block)
+            w = tl.load(weight + n[:, None] * inputs + k[None, :], (n < outputs)[:, None], 0.0)
+            read = tl.load(a + tl.program_id(1) * inputs + k)
+            part += w.to(tl.float32) * read.to(tl.float32)[None, :]
+        total = tl.sum(part, 1)[None, :]
+    else:
+        total = tl.zeros((rows, tile), tl.float32)
+        for begin in range(0, inputs, block):
+            k = begin + tl.arange(0, block)
+            w = tl.load(weight + n[None, :] * inputs + k[:, None], (n < outputs)[None, :], 0.0)
             total = tl.dot(tl.load(a + m[:, None] * inputs + k[None, :], (m < count)[:, None], 0.0), w, total)
     inside = (m < count)[:, None] & (n < outputs)[None, :]
     at = x + m[:, None] * outputs + n[None, :]
@@ -147,13 +155,14 @@ def attention_kernel(
             n = begin + tl.arange(0, block)
             inside = n < position
             at = base + n[:, None] * width + i[None, :]
-            scores = tl.sum(query[None, :] * tl.load(keys + at, inside[:, None], 0.0).to(tl.float32), 1)
+            read_keys = tl.load(keys + at, inside[:, None], 0.0).to(tl.float32)
+            read_values = tl.load(values + at, inside[:, None], 0.0).to(tl.float32)
+            scores = tl.sum(query[None, :] * read_keys, 1)
             scores = tl.where(inside, scores, float("-inf"))
             higher = tl.maximum(most, tl.max(scores, 0))
             kept = tl.exp(most - higher)
             shares = tl.exp(scores - higher)
             weights = weights * kept + tl.sum(shares, 0)
-            read_values = tl.load(values + at, inside[:, None], 0.0).to(tl.float32)
             total = total * kept + tl.sum(shares[:, None] * read_values, 0)
             most = higher
         tl.store(to + row * heads * width + head * width + i, (total / weights).to(to.dtype.element_ty))

@@ -7,6 +7,7 @@ text is spoken.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.machinery
 import math
@@ -34,6 +35,9 @@ def install() -> bool:
             del sys.modules[name]
     else:
         return sys.modules["torchaudio"].__spec__ is not None and sys.modules["torchaudio"].__spec__.origin == __name__
+    # It asks for torchcodec's version wherever it finds that, and is to find none.
+    with contextlib.suppress(ImportError):
+        importlib.import_module("transformers.audio_utils")
     torchaudio, functional, transforms = map(_module, ("torchaudio", "torchaudio.functional", "torchaudio.transforms"))
     _module("torchcodec")
     functional.resample = resample  # type: ignore[attr-defined]

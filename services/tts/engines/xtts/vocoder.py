@@ -8,8 +8,9 @@ whole would have given, without a seam.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ import torch.nn.functional as nnf
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from services.tts.engines.xtts.graphs import Graph, Recorder
+from services.tts.engines.xtts.graphs import Recorder
 from services.tts.engines.xtts.sizes import CODE_RATE_HZ, SAMPLE_RATE_HZ, TOKEN_SAMPLES, XttsSizes
 
 _RATES, _KERNELS = (8, 8, 2, 2), (16, 16, 4, 4)
@@ -203,6 +204,8 @@ class Pieces:
         if end - self._given < (1 if is_whole else self._size):
             return None
         low, high = max(self._given - REACH, 0), min(end + REACH, known)
+        # An end is made with more before it, so that it is as long as a window that comes often.
+        low = max(high - min((each for each in usual_windows() if each >= high - low), default=high - low), 0)
         frames = self._stretch.frames(latents, low, high)
         window = Window(frames, self._speaker, self._given - low, end - low)
         self._given, self._number = end, self._number + 1
@@ -213,34 +216,53 @@ class Pieces:
         return self._given >= self._stretch.count(latents, is_whole=True)
 
 
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """A graph of the vocoder, with what it reads and writes; `frames` and `speakers` as of `Vocoder.forward`."""
+
+    frames: Tensor
+    speakers: Tensor
+    sound: Tensor
+    replay: Callable[[], None]
+
+
 class Waveforms:
     """The vocoder for pieces of several utterances at once: those of windows as long as each other go together."""
 
     def __init__(self, vocoder: Vocoder) -> None:
         self._vocoder = vocoder
-        self._graphs: dict[tuple[int, int], tuple[Graph, Tensor, Tensor]] = {}
+        self._graphs: dict[tuple[int, int], _Recorded] = {}
 
     def forget_graphs(self) -> None:
         """Go on without; for a device that replays none."""
         self._graphs.clear()
 
     @torch.inference_mode()
+    @torch.inference_mode()
     def warm_up(self, recorder: Recorder) -> None:
-        """Record the windows that come again and again; those at the end of an utterance are of any length.
-
-        On a GPU only.
-        """
+        """Record the usual windows, on a GPU."""
         weight = self._vocoder.conv_pre.weight
-        for length in usual_windows():
-            for batch in _BATCHES:
+        speaker_width = self._vocoder.cond_layer.weight.shape[1]
+        for length in sorted(usual_windows(), reverse=True):
+            for batch in reversed(_BATCHES):
                 frames = weight.new_zeros(batch, weight.shape[1], length)
-                speakers = weight.new_zeros(batch, self._vocoder.cond_layer.weight.shape[1], 1)
+                speakers = weight.new_zeros(batch, speaker_width, 1)
+                sound = weight.new_zeros(batch, length * FRAME_SAMPLES)
 
-                def voice(frames: Tensor = frames, speakers: Tensor = speakers) -> Tensor:
-                    return self._vocoder(frames, speakers)  # type: ignore[no-any-return]
+                def voice(frames: Tensor = frames, speakers: Tensor = speakers, sound: Tensor = sound) -> None:
+                    sound.copy_(self._vocoder(frames, speakers))
 
-                self._graphs[batch, length] = recorder.record(voice), frames, speakers
+                self._graphs[batch, length] = _Recorded(frames, speakers, sound, recorder.record(voice))
 
+    def rehearse(self) -> None:
+        """Make a sound that nobody hears, of a length that comes first, and of one that comes seldom."""
+        weight, speaker_width = self._vocoder.conv_pre.weight, self._vocoder.cond_layer.weight.shape[1]
+        for length in (min(usual_windows()), 9):
+            self.of(
+                [Window(weight.new_zeros(weight.shape[1], length), weight.new_zeros(1, speaker_width, 1), 0, length)]
+            )
+
+    @torch.inference_mode()
     def of(self, windows: Sequence[Window]) -> list[NDArray[np.float32]]:
         """Their sounds, float32, shape (samples,) each, in [-1, 1]. Waits for the device."""
         by_length: dict[int, list[int]] = {}
@@ -262,15 +284,16 @@ class Waveforms:
         speakers = torch.cat([window.speaker for window in windows])
         count, _, length = frames.shape
         batch = next(size for size in _BATCHES if size >= count)
-        if (batch, length) not in self._graphs:
+        if (recorded := self._graphs.get((batch, length))) is None:
             return self._vocoder(frames, speakers)  # type: ignore[no-any-return]
-        graph, into, voices = self._graphs[batch, length]
-        into[:count], voices[:count] = frames, speakers
-        return graph.replay()
+        recorded.frames[:count], recorded.speakers[:count] = frames, speakers
+        recorded.replay()
+        return recorded.sound
 
 
-def usual_windows() -> set[int]:
-    """Frames of all windows but an utterance's last."""
+@cache
+def usual_windows() -> frozenset[int]:
+    """Frames of all windows but those of very short utterances."""
     sizes = (*Pieces.SIZES, Pieces.SIZES[-1])
     begins = [sum(sizes[:number]) for number in range(len(sizes))]
-    return {size + REACH + min(begin, REACH) for begin, size in zip(begins, sizes, strict=True)}
+    return frozenset(size + REACH + min(begin, REACH) for begin, size in zip(begins, sizes, strict=True))

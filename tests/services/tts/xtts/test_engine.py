@@ -7,6 +7,7 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,6 +175,43 @@ def test_a_model_that_fails_tells_who_listens_and_goes_on(engine: XttsEngine, mo
         with pytest.raises(EngineError, match="the cable was pulled"):
             next(engine.speakers[0].speak(TEXT, style(engine)))
     assert len(sound(list(engine.speakers[0].speak(TEXT, style(engine))))) > SAMPLE_RATE_HZ
+
+
+def test_a_device_that_is_lost_leaves_nobody_waiting(folder: Path) -> None:
+    engine = XttsEngine(folder, "cpu", 2)
+    both = threading.Barrier(2)
+
+    def lost(*_: object) -> None:
+        raise RuntimeError("the device is gone")
+
+    def listen(number: int) -> str:
+        both.wait(10)
+        with pytest.raises(EngineError) as told:
+            list(engine.speakers[number].speak(TEXT, style(engine)))
+        return str(told.value)
+
+    try:
+        with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
+            # From then on nothing can be done on it, not even to leave a row.
+            patch.setattr(engine._conductor._decoding, "advance", lost)
+            patch.setattr(engine._conductor._decoding, "leave", lost)
+            heard = [work.result(30) for work in [pool.submit(listen, number) for number in range(2)]]
+        assert any("the device is gone" in each for each in heard)
+        with pytest.raises(EngineError, match="closed"):
+            list(engine.speakers[0].speak(TEXT, style(engine)))
+    finally:
+        engine.close()
+
+
+def test_where_the_model_cannot_say_a_word_another_engine_is_taken(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no kernel image is available")
+
+    monkeypatch.setattr(Decoding, "advance", broken)
+    with pytest.raises(NotReadyError, match="XTTS cannot speak on cpu: no kernel image is available"):
+        XttsEngine(folder, "cpu", 1)
 
 
 def test_a_closed_engine_says_so(folder: Path) -> None:
