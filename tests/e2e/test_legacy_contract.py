@@ -127,7 +127,9 @@ async def heard(
 async def test_what_one_port_says_two_others_hear(
     running: Product, http: aiohttp.ClientSession, container: str
 ) -> None:
-    sound = await spoken(running, http, text=SENTENCE, language="en", speaker="Martin (espeak-ng, male)", voice_id="ignored")
+    sound = await spoken(
+        running, http, text=SENTENCE, language="en", speaker="Martin (espeak-ng, male)", voice_id="ignored"
+    )
     recording = sound if container == "wav" else as_opus(sound, container)
     whisper = await heard(running, http, 8083, recording, {"language": "en", "return_timestamps": "true"})
     canary = await heard(running, http, 8084, recording, {}, "?language=en&task=transcribe")
