@@ -14,6 +14,15 @@ class UnavailableError(Exception):
     """Triton's kernels cannot be used here; the message says why, for /health."""
 
 
+def device_kind() -> str:
+    """What compiled code is for, "sm90-torch2.13.0" for one: PyTorch's current CUDA device."""
+    # Most processes have no PyTorch.
+    import torch
+
+    major, minor = torch.cuda.get_device_capability()
+    return f"sm{major}{minor}-torch{torch.__version__}"
+
+
 @contextmanager
 def attempted(note: Path | None) -> Iterator[None]:
     """Something that may end the whole process, as a compiler does that meets what it does not know.

@@ -65,3 +65,8 @@ class EngineError(AvatarError):
     """The model failed on good input."""
 
     reason = "ENGINE_FAILED"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what a library says, which may go on for a screen; its kind where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.errors import NotReadyError
+from services.common.errors import NotReadyError, first_line
 from services.stt.engine import Word
 
 SAMPLE_RATE_HZ = 16_000
@@ -203,5 +203,5 @@ def _loaded(kind: Kind, folder: Path, options: Any, on_gpu: bool) -> Any:  # noq
         ).with_timestamps()
     # onnxruntime and the library raise what they like for a file that is none of theirs.
     except Exception as damaged:
-        first = next(iter(str(damaged).splitlines()), type(damaged).__name__)[:300]
+        first = first_line(damaged)[:300]
         raise NotReadyError(f"a file of {kind.name} in {folder} is damaged, or of another model: {first}") from damaged

@@ -11,7 +11,7 @@ import ctranslate2
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.errors import EngineError, NotReadyError
+from services.common.errors import EngineError, NotReadyError, first_line
 from services.stt.engines.whisper.files import ModelFolder, read_json
 from services.stt.engines.whisper.mel import log_mel
 from services.stt.engines.whisper.runtime import Decoded, Prompt
@@ -52,7 +52,7 @@ class CTranslate2Runtime:
                 str(folder.path), device=device, compute_type=compute_type, intra_threads=threads, inter_threads=1
             )
         except (RuntimeError, ValueError) as unusable:
-            raise NotReadyError(f"CTranslate2 cannot load {folder.path}: {_first_line(unusable)}") from unusable
+            raise NotReadyError(f"CTranslate2 cannot load {folder.path}: {first_line(unusable)}") from unusable
         bands = read_json(folder.path / "preprocessor_config.json").get("feature_size", self._model.n_mels)
         if bands != self._model.n_mels:
             raise NotReadyError(
@@ -142,12 +142,8 @@ class CTranslate2Runtime:
         try:
             return call(*args, **kwargs)
         except (RuntimeError, ValueError) as failed:
-            raise EngineError(f"CTranslate2 failed: {_first_line(failed)}") from failed
+            raise EngineError(f"CTranslate2 failed: {first_line(failed)}") from failed
 
     def close(self) -> None:
         """As `Runtime.close`."""
         self._model.unload_model()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

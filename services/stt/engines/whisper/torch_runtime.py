@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from services.common.compiled_kernels import attempted
-from services.common.errors import EngineError, NotReadyError
+from services.common.compiled_kernels import attempted, device_kind
+from services.common.errors import EngineError, NotReadyError, first_line
 from services.common.log import get_logger
 from services.stt.engines.whisper.alignment import token_starts
 from services.stt.engines.whisper.files import Generation
@@ -60,8 +60,6 @@ def _products(network: Whisper, device: torch.device, compiled: Path | None) -> 
     """The products for few rows, and on a GPU why they are not Triton's, if they are not."""
     if device.type != "cuda":
         return Products(), ""
-    major, minor = torch.cuda.get_device_capability(device)
-    kind = f"sm{major}{minor}-torch{torch.__version__}"
     try:
         import triton
 
@@ -69,12 +67,14 @@ def _products(network: Whisper, device: torch.device, compiled: Path | None) -> 
 
         if compiled is not None:
             triton.knobs.cache.dir = str(compiled)
-        note = compiled / f"attempts-whisper-{kind}" if compiled is not None else None
-        with attempted(note), torch.cuda.device(device):
+        with (
+            torch.cuda.device(device),
+            attempted(compiled / f"attempts-whisper-{device_kind()}" if compiled is not None else None),
+        ):
             return fused.tried(network.sizes.width, network.sizes.decoder_ffn, network.decoder.embed_tokens.weight), ""
     # A compiler's edge: it is missing, finds none of its tools, or does not know the device.
     except Exception as failed:
-        reason = (str(failed).splitlines() or [type(failed).__name__])[0]
+        reason = first_line(failed)
         log.warning("whisper_without_triton", reason=f"Triton cannot be used, so it runs slower: {reason}")
         return Products(), reason
 
@@ -109,7 +109,7 @@ class _Recorder:
         try:
             return self._recorded(work, self._stream)
         except RuntimeError as failed:
-            self.failure = (str(failed).splitlines() or [type(failed).__name__])[0]
+            self.failure = first_line(failed)
             log.warning(
                 "whisper_without_graphs", reason=f"no CUDA graph could be made, so it runs slower: {self.failure}"
             )
@@ -477,7 +477,7 @@ class TorchRuntime:
             with torch.inference_mode(), on_device:
                 yield
         except RuntimeError as failed:
-            line = (str(failed).splitlines() or [type(failed).__name__])[0]
+            line = first_line(failed)
             raise EngineError(f"PyTorch failed on {self.device}: {line}") from failed
 
 

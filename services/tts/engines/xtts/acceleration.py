@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from services.common.compiled_kernels import UnavailableError, attempted
+from services.common.compiled_kernels import UnavailableError, attempted, device_kind
+from services.common.errors import first_line
 from services.common.log import get_logger
 from services.tts.engines.xtts.decoding import Decoding
 from services.tts.engines.xtts.fused import FusedStep
@@ -28,7 +29,7 @@ def accelerate(gpt: Gpt, decoding: Decoding, waveforms: Waveforms, device: torch
     with torch.cuda.device(device):
         kernels = "triton"
         try:
-            with attempted(compiled / f"attempts-xtts-{_device_name()}" if compiled is not None else None):
+            with attempted(compiled / f"attempts-xtts-{device_kind()}" if compiled is not None else None):
                 decoding.use(FusedStep(gpt, compiled))
         except UnavailableError as missing:
             log.warning("xtts_without_kernels", reason=str(missing))
@@ -46,7 +47,7 @@ def _recorded(of: Decoding | Waveforms) -> bool:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as failed:
-        log.warning("xtts_without_graphs", of=type(of).__name__, reason=next(iter(str(failed).splitlines()), ""))
+        log.warning("xtts_without_graphs", of=type(of).__name__, reason=first_line(failed))
         of.forget_graphs()
         _end_capture_of_chance()
         return False
@@ -59,8 +60,3 @@ def _end_capture_of_chance() -> None:
     fresh = torch.Generator(generator.device)
     fresh.seed()
     generator.graphsafe_set_state(fresh.graphsafe_get_state())
-
-
-def _device_name() -> str:
-    major, minor = torch.cuda.get_device_capability()
-    return f"sm{major}{minor}-torch{torch.__version__}"

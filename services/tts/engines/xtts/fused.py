@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from services.common.compiled_kernels import UnavailableError
+from services.common.errors import first_line
 from services.tts.engines.xtts.gpt import Cache, Gpt, Linear, Step
 
 
@@ -70,8 +71,7 @@ class FusedStep:
                 raise
             # A compiler's edge: it finds none of its tools, or does not know the device.
             except Exception as error:
-                first = next(iter(str(error).splitlines()), type(error).__name__)
-                raise UnavailableError(f"Triton cannot compile for this device: {first}") from error
+                raise UnavailableError(f"Triton cannot compile for this device: {first_line(error)}") from error
             # A number that is none is not less, either.
             if not distance < _TOLERANCE:
                 raise UnavailableError(f"Triton's kernels compute something else on this device, {distance:.2g} off")

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from services.common.compiled_kernels import UnavailableError, attempted
+from services.common.compiled_kernels import UnavailableError, attempted, device_kind
+from services.common.errors import first_line
 from services.render.engines.liveportrait.config import LivePortraitConfig
 from services.render.engines.liveportrait.fast.drawing import Drawing, Inputs
 from services.render.engines.liveportrait.fast.folding import padded
@@ -35,7 +36,7 @@ def accelerated(
     """
     if reason := misfit(networks.config):
         raise UnavailableError(reason)
-    with attempted(folder / f"attempts-{_device_name()}" if folder is not None else None):
+    with attempted(folder / f"attempts-{device_kind()}" if folder is not None else None):
         drawing = _compiled(networks, plain.warp.dtype, folder)
         for size in sorted(batch_sizes):
             _compare(drawing, plain, pool, size)
@@ -96,7 +97,7 @@ def _compare(drawing: Drawing, plain: Drawing, pool: SourcePool, batch: int) -> 
         drawn = image_of(logits)
         distance = _distance(drawn, wanted)
     except (TritonError, RuntimeError, OSError) as error:
-        raise UnavailableError(f"Triton cannot compile for this device: {_first_line(error)}") from error
+        raise UnavailableError(f"Triton cannot compile for this device: {first_line(error)}") from error
     # A number that is none is not less, either.
     if not distance < _TOLERANCE:
         raise UnavailableError(f"Triton's kernels draw another picture on this device, {distance:.2g} off")
@@ -110,12 +111,3 @@ def _most_apart(a: Tensor, b: Tensor) -> int:
 
 def _distance(a: Tensor, b: Tensor) -> float:
     return float((a - b).norm() / b.norm())
-
-
-def _device_name() -> str:
-    major, minor = torch.cuda.get_device_capability()
-    return f"sm{major}{minor}-torch{torch.__version__}"
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
